@@ -1,4 +1,6 @@
 // lares: the command line of Lares.
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -8,6 +10,7 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/print.h"
 #include "daemon/nearest.h"
@@ -21,7 +24,7 @@ namespace cli = lares::cli;
 void help(std::FILE* to) {
   std::fputs(
       "lares: a coding agent that lives in your repository\n"
-      "Usage: lares              a conversation; --continue goes on with the newest\n"
+      "Usage: lares              a conversation; --continue the newest, --policy plan, --worktree\n"
       "       lares COMMAND ...  lares help COMMAND  lares version\n\n",
       to);
   constexpr std::size_t kColumnsMax = 80, kIndent = 13;
@@ -55,10 +58,29 @@ std::string shown(std::string_view name) {
   return lares::shown::clip(lares::shown::one_line(name), kNameShown, "...");
 }
 
+// The options of a conversation that take a value.
+std::vector<std::string> options_with_value() {
+  std::vector<std::string> names;
+  cli::describe_options(cli::interactive_command, "lares", [&](const CLI::App& app) {
+    for (const auto* option : app.get_options()) {
+      if (option->get_items_expected_max() == 0) continue;
+      for (const auto& name : option->get_lnames()) names.push_back("--" + name);
+    }
+  });
+  return names;
+}
+
+// Behind an option that takes a value, however it is spelt, stands the value: --policy ask.
 bool names_command(int argc, const char* const* argv) {
+  const auto with_value = options_with_value();
   for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word.starts_with("--") && !lares::daemon::slip_of(word, with_value).empty()) {
+      ++i;
+      continue;
+    }
     for (const cli::Command& c : cli::commands()) {
-      if (c.name == argv[i]) return true;
+      if (c.name == word) return true;
     }
   }
   return false;

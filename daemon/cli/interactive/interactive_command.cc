@@ -33,6 +33,11 @@ int interactive_command(int argc, const char* const* argv) {
                  "the repository (default: the git worktree around the current directory, else "
                  "that directory)")
       ->excludes(session);
+  app.add_option("--policy", options.settings.policy,
+                 "what needs no asking: auto edits ask plan read-only")
+      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}))
+      ->excludes(session)
+      ->excludes(newest);
   app.add_flag("--worktree", options.worktree, "work in a git worktree of its own; see lares apply")
       ->excludes(session)
       ->excludes(newest);
@@ -55,7 +60,8 @@ int interactive_command(int argc, const char* const* argv) {
   options.root = *top;
   const auto settings = user_settings();
   if (!settings) return fail(settings.error(), /*json=*/false);
-  if (const auto policy = settings->text("policy")) options.settings.policy = *policy;
+  if (const auto policy = settings->text("policy"); policy && app.count("--policy") == 0)
+    options.settings.policy = *policy;
   if (const auto bell = settings->text("bell"))
     options.bell = *bell == "always" ? Bell::always : *bell == "never" ? Bell::never : Bell::away;
   options.settings.temperature = settings->number("temperature");

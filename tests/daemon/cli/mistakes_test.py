@@ -20,6 +20,8 @@ MISTAKES = [
     (["rewind", "--bogus"], "--bogus", "lares rewind --help"),
     (["run", "--bogus", "x"], "--bogus", "lares run --help"),
     (["run", "--polcy", "ask", "x"], "--polcy.*--policy", "lares run --help"),
+    (["--polcy", "ask"], "--polcy.*--policy", "lares --help"),
+    (["--policy", "asq"], "asq", "auto.*edits.*ask"),
     (["run", "-p", "x"], "there is no -p;", "lares run --help"),
     (["run", "--nope", "x"], "there is no --nope;", "lares run --help"),
     (["model", "inspect", "--out", "x"], "it takes no --out;", "lares model inspect --help"),

@@ -182,6 +182,15 @@ class TerminalTest(TerminalCase):
         self.assertEqual(len(self.prompts()), 1)
         self.leave(t)
 
+    def test_a_conversation_begins_under_a_policy(self):
+        self.start(THINK + "A plan.")
+        t = self.open("--policy", "plan")
+        t.until("· policy plan ·")
+        t.write("Go.\r")
+        t.until(r"A plan\..*/go.*› ?$")
+        self.assertEqual(self.listed()[0]["settings"]["policy"], "plan")
+        self.leave(t)
+
     def test_rewind_and_fork_list_the_turns(self):
         self.start(THINK + self.edit(), THINK + "First.", THINK + "Second.", THINK + "Third.", THINK + "Other.")
         t = self.open()
