@@ -23,10 +23,35 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kDirectory = "history";
 
-// One JSON string a line, so that an entry of many lines is one of the file.
-std::string line_of(const std::string& entry) {
-  return nlohmann::json(entry).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
-         "\n";
+using Json = nlohmann::json;
+
+// One JSON value a line, so that an entry of many lines is one of the file: a string, or where
+// something was pasted {"text", "pasted": [[begin, size]...]}.
+std::string line_of(const std::string& entry, const std::vector<Pasted>& pasted) {
+  Json line = entry;
+  if (!pasted.empty()) {
+    line = {{"text", entry}, {"pasted", Json::array()}};
+    for (const Pasted& each : pasted)
+      line["pasted"].push_back(Json::array({each.begin, each.size}));
+  }
+  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// None at all where one of them makes no sense.
+std::vector<Pasted> pasted_from(const Json& list, std::size_t entry_size) {
+  std::vector<Pasted> out;
+  std::size_t at = 0;
+  if (!list.is_array()) return out;
+  for (const Json& each : list) {
+    if (!each.is_array() || each.size() != 2 || !each[0].is_number_unsigned() ||
+        !each[1].is_number_unsigned())
+      return {};
+    const Pasted one{each[0].get<std::size_t>(), each[1].get<std::size_t>()};
+    if (one.begin < at || one.begin > entry_size || one.size > entry_size - one.begin) return {};
+    at = one.begin + one.size;
+    out.push_back(one);
+  }
+  return out;
 }
 
 }  // namespace
@@ -49,21 +74,32 @@ History::History(std::string path) : path_(std::move(path)) {
 void History::load() {
   std::ifstream in(path_, std::ios::binary);
   for (std::string line; std::getline(in, line);) {
-    const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (entry.is_string() && line.size() <= 6 * kHistoryEntryBytesMax)
-      entries_.push_back(entry.get<std::string>());
+    if (line.size() > 6 * kHistoryEntryBytesMax) continue;
+    const auto entry = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const bool marked = entry.is_object() && entry.contains("text") && entry["text"].is_string();
+    if (!entry.is_string() && !marked) continue;
+    entries_.push_back((marked ? entry["text"] : entry).get<std::string>());
+    pasted_.push_back(marked ? pasted_from(entry.value("pasted", Json()), entries_.back().size())
+                             : std::vector<Pasted>());
   }
-  if (entries_.size() > kHistoryEntriesMax)
-    entries_.erase(entries_.begin(), entries_.end() - kHistoryEntriesMax);
+  drop_oldest();
+}
+
+void History::drop_oldest() {
+  if (entries_.size() <= kHistoryEntriesMax) return;
+  const auto n = static_cast<std::ptrdiff_t>(entries_.size() - kHistoryEntriesMax);
+  entries_.erase(entries_.begin(), entries_.begin() + n);
+  pasted_.erase(pasted_.begin(), pasted_.begin() + n);
 }
 
 // What other sessions add meanwhile is lost; the lock keeps two from doing this at once.
 void History::shorten_file() {
   std::size_t bytes = 0, from = entries_.size();
-  while (from > 0 && (bytes += line_of(entries_[from - 1]).size()) <= kHistoryFileBytesMax / 2)
+  while (from > 0 && (bytes += line_of(entries_[from - 1], pasted_[from - 1]).size()) <=
+                         kHistoryFileBytesMax / 2)
     --from;
   std::string text;
-  for (std::size_t i = from; i < entries_.size(); ++i) text += line_of(entries_[i]);
+  for (std::size_t i = from; i < entries_.size(); ++i) text += line_of(entries_[i], pasted_[i]);
   const std::string fresh = path_ + ".new";
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return;
@@ -73,11 +109,12 @@ void History::shorten_file() {
   ::close(fd);
 }
 
-Result<> History::add(const std::string& entry) {
+Result<> History::add(const std::string& entry, const std::vector<Pasted>& pasted) {
   if (entry.size() > kHistoryEntryBytesMax || (!entries_.empty() && entries_.back() == entry))
     return {};
   entries_.push_back(entry);
-  if (entries_.size() > kHistoryEntriesMax) entries_.erase(entries_.begin());
+  pasted_.push_back(pasted);
+  drop_oldest();
   const std::string directory = fs::path(path_).parent_path().string();
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     return tl::unexpected(
@@ -87,7 +124,7 @@ Result<> History::add(const std::string& entry) {
   if (fd < 0)
     return tl::unexpected(
         Error{fmt::format("remember the prompt: open {}: {}", path_, std::strerror(errno))});
-  const bool written = tools::write_all(fd, line_of(entry)) == 0;
+  const bool written = tools::write_all(fd, line_of(entry, pasted)) == 0;
   const int error = errno;
   ::close(fd);
   if (!written)

@@ -6,8 +6,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/cli/interactive/completions.h"
+#include "daemon/cli/interactive/history.h"
 
 namespace lares::cli {
 
@@ -34,6 +36,7 @@ class Input {
   virtual std::optional<std::chrono::milliseconds> patience() const { return std::nullopt; }
   virtual void idle() {}
   virtual void prompt(std::string_view utf8) = 0;
+  virtual std::vector<Pasted> pasted() const { return {}; }  // in the line that was submitted last
   virtual bool empty() const = 0;
   virtual void clear() = 0;
   virtual void put_back(const std::string& text) = 0;  // before what is in the line

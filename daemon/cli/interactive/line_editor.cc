@@ -244,6 +244,8 @@ void LineEditor::prompt(std::string_view utf8) {
   s.dirty = true;
 }
 
+std::vector<Pasted> LineEditor::pasted() const { return state_->submitted_pasted; }
+
 bool LineEditor::empty() const { return !state_->el || state_->text().empty(); }
 
 void LineEditor::clear() {

@@ -27,6 +27,7 @@ class LineEditor final : public Input {
   std::optional<std::chrono::milliseconds> patience() const override;
   void idle() override;
   void prompt(std::string_view utf8) override;
+  std::vector<Pasted> pasted() const override;
   bool empty() const override;
   void clear() override;
   void put_back(const std::string& text) override;

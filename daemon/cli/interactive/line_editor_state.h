@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "daemon/cli/interactive/history.h"
 #include "daemon/cli/interactive/keys.h"
@@ -46,6 +47,7 @@ struct LineEditor::State {
   std::string shown_window;
   int window_top = 0;  // the text's row that is the window's first
   PasteTokens pastes;
+  std::vector<Pasted> submitted_pasted;
   std::size_t recalled = 0;  // which entry of the history is shown; its size: none
   std::wstring draft;        // what was typed before one was recalled
   std::map<std::size_t, std::wstring> edited;  // entries as they were left, until one is submitted
@@ -108,6 +110,9 @@ struct LineEditor::State {
 
   void start();
   int read_key(wchar_t* out_key);
+  std::wstring earlier(std::size_t entry) {
+    return widen(pastes.shown(history.entries()[entry], history.pasted_in(entry)));
+  }
   std::wstring shown(const std::string& entry) {
     return widen(pastes.shown(entry, kRecalledShownMax));
   }

@@ -18,7 +18,8 @@ LineEditor::State* LineEditor::State::of(EditLine* el) {
 }
 
 void LineEditor::State::submit() {
-  const std::string line = pastes.expanded(narrow(text()));
+  submitted_pasted.clear();
+  const std::string line = pastes.expanded(narrow(text()), submitted_pasted);
   go_to_origin();
   replace(L"");
   pastes.clear();
@@ -81,7 +82,7 @@ void LineEditor::State::recall(std::size_t entry) {
   recalled = entry;
   if (entry >= entries.size()) return replace(draft);
   const auto at = edited.find(entry);
-  replace(at != edited.end() ? at->second : shown(entries[entry]));
+  replace(at != edited.end() ? at->second : earlier(entry));
 }
 
 // Within text of several lines the cursor goes up and down; beyond it, through the history.
@@ -129,7 +130,7 @@ void LineEditor::State::find(std::size_t from) {
   while (i > 0 && entries[i - 1].find(pattern) == std::string::npos) --i;
   search->found = i > 0;
   if (search->found) search->at = i - 1;
-  replace(search->found ? shown(entries[i - 1]) : search->before);
+  replace(search->found ? earlier(i - 1) : search->before);
 }
 
 // True: the key belonged to the search. One that ends it does what it always does, with what was

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "daemon/shown/text.h"
 
@@ -31,7 +32,26 @@ std::string PasteTokens::shown(const std::string& text, const ShownMax& max) {
   return token(text, number);
 }
 
+std::string PasteTokens::shown(const std::string& entry, const std::vector<Pasted>& pasted) {
+  if (pasted.empty() ||
+      (lines_in(entry) <= kRecalledShownMax.lines && entry.size() <= kRecalledShownMax.bytes))
+    return shown(entry, kRecalledShownMax);
+  std::string out;
+  std::size_t at = 0;
+  for (const Pasted& each : pasted) {
+    out.append(entry, at, each.begin - at);
+    out += shown(entry.substr(each.begin, each.size), kPasteShownMax);
+    at = each.begin + each.size;
+  }
+  return out.append(entry, at);
+}
+
 std::string PasteTokens::expanded(std::string line) const {
+  std::vector<Pasted> pasted;
+  return expanded(std::move(line), pasted);
+}
+
+std::string PasteTokens::expanded(std::string line, std::vector<Pasted>& pasted) const {
   std::string out;
   // From left to right and never in what was inserted: a paste may hold what looks like a token.
   for (std::size_t at = 0; at < line.size();) {
@@ -41,7 +61,9 @@ std::string PasteTokens::expanded(std::string line) const {
       if (found < best) best = found, which = i;
     }
     if (best == std::string::npos) return out.append(line, at);
-    out.append(line, at, best - at).append(pastes_[which]);
+    out.append(line, at, best - at);
+    pasted.push_back({out.size(), pastes_[which].size()});
+    out += pastes_[which];
     at = best + token(pastes_[which], which + 1).size();
   }
   return out;

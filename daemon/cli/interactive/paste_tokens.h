@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "daemon/cli/interactive/history.h"
+
 namespace lares::cli {
 
 struct ShownMax {  // what is larger becomes a token
@@ -17,8 +19,12 @@ class PasteTokens {
  public:
   // What stands in the line for `text`: itself, or a token.
   std::string shown(const std::string& text, const ShownMax& max);
-  // `line` with what its tokens stand for. One that was edited is text like any other.
+  // The same of an earlier prompt in which something was pasted: what was typed is shown.
+  std::string shown(const std::string& entry, const std::vector<Pasted>& pasted);
+  // `line` with what its tokens stand for, and where that is then. One that was edited is text like
+  // any other.
   std::string expanded(std::string line) const;
+  std::string expanded(std::string line, std::vector<Pasted>& pasted) const;
   void clear() { pastes_.clear(); }
 
  private:

@@ -55,7 +55,8 @@ void Interactive::escaped() {
 
 // A prompt, or a command. What answers a question is neither, and may be a secret.
 void Interactive::remember(const std::string& line) {
-  if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true))
+  if (auto added = history_.add(line, input_->pasted());
+      !added && !std::exchange(history_failed_, true))
     complain(added.error());
 }
 

@@ -74,6 +74,12 @@ class TerminalCase(unittest.TestCase):
         c.close()
         return [(e["params"]["content"], e["params"]["delivery"], e["params"]["mode"]) for e in events if e["method"] == "prompt/accepted"]
 
+    def prompts_of(self, session):
+        c = Client(self.socket)
+        events = c.call("session/history", sessionId=session, after=0)["events"]
+        c.close()
+        return [e["params"]["content"] for e in events if e["method"] == "prompt/accepted"]
+
     def listed(self):
         c = Client(self.socket)
         sessions = c.call("session/list")["sessions"]

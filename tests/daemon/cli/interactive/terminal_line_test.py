@@ -65,6 +65,28 @@ class TerminalLineTest(TerminalCase):
         self.assertEqual([p[0] for p in self.prompts()], [written, written + ", and more", "x\n" * 41])
         self.leave(t)
 
+    def test_only_what_was_pasted_is_folded_when_it_comes_back(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        paste = "\n".join(f"line {i}" for i in range(200))
+        t = self.open()
+        t.write(f"START \x1b[200~{paste}\x1b[201~ [pasted 200 lines #1] \x1b[200~{paste}x\x1b[201~ END\r")
+        t.until(r"One\..*finished.*› ?$")
+        t.write(UP)
+        folded = r"START \[pasted 200 lines #1\] \[pasted 200 lines #1\] \[pasted 200 lines #2\]\s+END"
+        sent = f"START {paste} {paste} {paste}x END"  # what is typed like a token is one
+        t.until(folded + "$")
+        t.write(" again\r")
+        t.until(r"Two\..*finished.*› ?$")
+        self.leave(t)
+        t = self.open(width=160)  # out of the file
+        t.write(CTRL_R + "START")
+        t.until("search 'START': " + folded + " again$")
+        t.write("\r")
+        t.until(r"Three\..*finished.*› ?$")
+        self.leave(t)
+        said = [e for s in self.listed() for e in self.prompts_of(s["sessionId"])]
+        self.assertEqual(sorted(said), sorted([sent, sent + " again", sent + " again"]))
+
     def test_answers_are_no_prompts_to_come_back_to(self):
         self.start(THINK + call("bash", command="git reset --hard"), THINK + call("ask_user", question="Which key?"), THINK + "Done.")
         t = self.open()
