@@ -15,6 +15,7 @@ namespace {
 constexpr std::size_t kGitBytesMax = 64u << 20;
 constexpr std::size_t kLogBytesMax = 16u << 10;
 constexpr const char* kLogCommitsMax = "-50";
+constexpr std::size_t kNamesShownMax = 5;
 constexpr std::string_view kFileBegins = "diff --git ", kNextFileBegins = "\ndiff --git ";
 
 // Of what git says.
@@ -201,6 +202,24 @@ Result<ChangeSet> change_set(const std::string& root, const std::string& range,
         "review {}: {}; run it inside a repository, or name one with --root", root, why));
   }
   return range.empty() ? uncommitted(root, only) : committed(root, range, only);
+}
+
+std::string left_out_told(const ChangeSet& changes, const std::string& how) {
+  std::string names;
+  for (std::size_t i = 0; i < changes.left_out.size() && i < kNamesShownMax; ++i)
+    names += fmt::format("{}{}", i > 0 ? ", " : "", one_line(changes.left_out[i]));
+  if (changes.left_out.size() > kNamesShownMax)
+    names += fmt::format(" and {} more", changes.left_out.size() - kNamesShownMax);
+  return fmt::format(
+      "the change is longer than {} kB, so the model is only told the names of: {}; review them by "
+      "themselves {}",
+      kReviewDiffBytesMax >> 10, names, how);
+}
+
+std::string nothing_told(const ChangeSet& changes) {
+  return fmt::format(
+      "nothing to review in {}; name a commit or a range, such as HEAD or main..HEAD",
+      changes.what);
 }
 
 // The diff stands in the prompt rather than behind a call of the git tool: so what is reviewed is

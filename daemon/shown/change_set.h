@@ -26,6 +26,11 @@ struct ChangeSet {
 Result<ChangeSet> change_set(const std::string& root, const std::string& range,
                              const std::vector<std::string>& only);
 
+// What a person is told before the model is asked: of what did not fit, if anything ("--only PATH"
+// is `how` to have it reviewed), and where nothing is changed.
+std::string left_out_told(const ChangeSet& changes, const std::string& how);
+std::string nothing_told(const ChangeSet& changes);
+
 // How a model is asked for findings in it.
 std::string review_prompt(const ChangeSet& changes);
 

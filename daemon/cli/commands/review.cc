@@ -1,6 +1,4 @@
 // lares review: one turn that reads a change and changes nothing.
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <string>
@@ -14,27 +12,12 @@
 #include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/shown/change_set.h"
-#include "daemon/shown/text.h"
 
 namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
 namespace {
-
-constexpr std::size_t kNamesShownMax = 5;
-
-void tell_left_out(const shown::ChangeSet& changes) {
-  std::string names;
-  for (std::size_t i = 0; i < changes.left_out.size() && i < kNamesShownMax; ++i)
-    names += fmt::format("{}{}", i > 0 ? ", " : "", one_line(changes.left_out[i]));
-  if (changes.left_out.size() > kNamesShownMax)
-    names += fmt::format(" and {} more", changes.left_out.size() - kNamesShownMax);
-  print_err(
-      "lares: the change is longer than {} kB, so the model is only told the names of: {}; "
-      "review them by themselves with --only PATH\n",
-      shown::kReviewDiffBytesMax >> 10, names);
-}
 
 int nothing(const shown::ChangeSet& changes, bool json) {
   if (json) {
@@ -43,9 +26,7 @@ int nothing(const shown::ChangeSet& changes, bool json) {
                                    {"message", changes.what + ": nothing is changed"}};
     print_line(protocol::dump(result));
   } else {
-    print_err(
-        "lares: nothing to review in {}; name a commit or a range, such as HEAD or main..HEAD\n",
-        changes.what);
+    print_err("lares: {}\n", shown::nothing_told(changes));
   }
   return kExitFinished;
 }
@@ -75,7 +56,8 @@ int review_command(int argc, const char* const* argv) {
   const auto changes = shown::change_set(turn.root, range, only);
   if (!changes) return fail({changes.error()}, daemon.json);
   if (changes->diff.empty() && changes->left_out.empty()) return nothing(*changes, daemon.json);
-  if (!changes->left_out.empty() && !daemon.json) tell_left_out(*changes);
+  if (!changes->left_out.empty() && !daemon.json)
+    print_err("lares: {}\n", shown::left_out_told(*changes, "with --only PATH"));
   return run_turn(daemon, turn, /*worktree=*/false, "ask", shown::review_prompt(*changes));
 }
 

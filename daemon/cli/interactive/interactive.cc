@@ -297,6 +297,7 @@ void Interactive::item_completed(const protocol::Item& item) {
     if (item.state == "done") view_.note(Style::dim, "answered from another terminal");
     question_id_.clear(), asking_.reset();
   }
+  if (item.kind == "text") last_answer_ = item.text;
   if (item.kind != "user") return;
   if (!talk_.sent(item.prompt_id))
     transcript_.said(item.text, "from another client");
@@ -404,6 +405,7 @@ void Interactive::left_session() {
   question_id_.clear(), asking_.reset();
   interrupting_ = false;
   shown_turn_ = 0;
+  last_answer_.clear();
 }
 
 // All of them at once, so that they stand in the order in which they were sent. A question is one

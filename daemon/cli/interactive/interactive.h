@@ -95,6 +95,8 @@ class Interactive {
   void compact(const std::string& argument);
   void thinking(const std::string& argument);
   void output(const std::string& argument);
+  void copy();
+  void review(const std::string& range);
 
   // What is picked from a list, and going back: lists.cc.
   struct Rewinding {
@@ -137,6 +139,7 @@ class Interactive {
   std::function<void(std::int64_t)> pick_;  // a list is shown; its entries have numbers
   std::optional<Rewinding> rewinding_;      // shown, to be done or not
   std::vector<OwnCommand> own_commands_;    // that the next prompt brings
+  std::string last_answer_;                 // the last text of the session, as the model wrote it
   std::deque<Happening> later_;  // what had happened when a question looked for what was typed
   // Prompts of this process that were taken back, and are to be in the line again
   std::vector<protocol::PromptAccepted> held_;

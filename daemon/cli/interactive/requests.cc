@@ -7,6 +7,7 @@
 
 #include "daemon/cli/approval.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/interactive/clipboard.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/prompt_editor.h"
 #include "daemon/cli/interactive/recap.h"
@@ -14,6 +15,7 @@
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/client/policies.h"
+#include "daemon/shown/change_set.h"
 #include "daemon/shown/text.h"
 #include "tools/text.h"
 
@@ -165,7 +167,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
   if (line.command->argument == "TEXT" && line.argument.empty())
     return view_.note(Style::yellow, fmt::format("/{} TEXT: the text is missing; {}", line.name,
                                                  line.command->help));
-  const bool says = line.command->argument == "TEXT" || line.command->what == Slash::compact;
+  const bool says = line.command->argument == "TEXT" || line.command->what == Slash::compact ||
+                    line.command->what == Slash::review;
   const bool waits = says && talk_.running_turn() != 0;
   said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument),
        waits ? "when this turn has ended" : "");
@@ -205,6 +208,10 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
       return thinking(line.argument);
     case Slash::output:
       return output(line.argument);
+    case Slash::copy:
+      return copy();
+    case Slash::review:
+      return review(line.argument);
     case Slash::quit:
       return input_->stop();
   }
@@ -242,13 +249,10 @@ void Interactive::help() {
     text += fmt::format("  {:<20} {}\n", what, help);
   };
   for (const auto& c : slash_commands()) row(fmt::format("/{} {}", c.name, c.argument), c.help);
-  row("Enter", "sends; while a turn runs, it steers it");
-  row("Alt-Enter, Ctrl-J", "begins another line; so does a backslash at the end");
+  row("Enter, Alt-Enter", "sends, or steers the running turn; begins another line");
   row("!COMMAND", "your shell runs it; the next prompt brings its output");
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
-  row("Up, Ctrl-R", "earlier prompts of this repository");
-  row("Ctrl-X Ctrl-E, Ctrl-G", "the line in $VISUAL or $EDITOR");
-  row("Tab", "completes a command, or a file's name");
+  row("Up, Tab, Ctrl-G", "earlier prompts (Ctrl-R); a name's rest; $EDITOR");
   for (const auto& skill : skills().all)
     if (skill.for_people)
       text += one_row(fmt::format("  {:<20} {}", "/" + skill.name, skill.description)) + "\n";
@@ -279,6 +283,7 @@ Result<> Interactive::resume(const std::string& id) {
     transcript_.said(exchange.prompt, exchange.begins_turn ? turn_number(exchange.turn_id) : "");
     transcript_.beginning(exchange.answer, kAnswerLinesShown);
     if (!exchange.ended.empty()) view_.note(Style::yellow, exchange.ended);
+    last_answer_ = exchange.answer;
   }
   if (talk_.running_turn() != 0) turn_began(talk_.running_turn(), s.turn_began_ms);
   return {};
@@ -378,6 +383,33 @@ void Interactive::output(const std::string& argument) {
                       fmt::format("/output [N]: N is 1, the last call, to {}", called.size()));
   const auto& one = called[static_cast<std::size_t>(n - 1)];
   transcript_.lines(one.call + "\n" + (one.output.empty() ? "(no output)" : one.output));
+}
+
+void Interactive::copy() {
+  if (last_answer_.empty()) return view_.note(Style::dim, "no answer yet");
+  if (plain_) return view_.note(Style::yellow, "this terminal (TERM=dumb) has no clipboard to set");
+  const std::string_view whole = last_answer_;
+  const std::string_view copied = whole.substr(
+      0, whole.size() > kCopiedBytesMax ? tools::utf8_floor(whole, kCopiedBytesMax) : whole.size());
+  write_whole(STDOUT_FILENO, clipboard_set_to(copied));
+  const auto n = [](std::size_t bytes) { return grouped(static_cast<long long>(bytes)); };
+  view_.note(
+      copied == whole ? Style::dim : Style::yellow,
+      copied == whole
+          ? fmt::format("copied {} bytes, if your terminal lets programs do so", n(whole.size()))
+          : fmt::format("copied the first {} of {} bytes: terminals take no more", n(copied.size()),
+                        n(whole.size())));
+}
+
+// As `lares review`, but in this session: who then fixes what was found knows the findings.
+void Interactive::review(const std::string& range) {
+  const auto changes = shown::change_set(root(), range, {});
+  if (!changes) return complain(Error{changes.error()});
+  if (changes->diff.empty() && changes->left_out.empty())
+    return view_.note(Style::yellow, shown::nothing_told(*changes));
+  if (!changes->left_out.empty())
+    view_.note(Style::yellow, shown::left_out_told(*changes, "with `lares review --only PATH`"));
+  say(shown::review_prompt(*changes), "steer", "ask");
 }
 
 }  // namespace lares::cli

@@ -28,6 +28,8 @@ enum class Slash {
   compact,
   thinking,
   output,
+  copy,
+  review,
   quit
 };
 

@@ -30,7 +30,7 @@ class Screen:
         text, self.rest = self.rest + text, ""
         while text:
             if text[0] == "\x1b":
-                m = re.match(r"\x1b\[([?>]?)([0-9;]*)([@-~])|\x1b([=>78])", text)
+                m = re.match(r"\x1b\[([?>]?)([0-9;]*)([@-~])|\x1b([=>78])|\x1b\][^\a]*\a", text)
                 if not m:
                     self.rest = text
                     return

@@ -1,5 +1,6 @@
 """`lares` alone at a terminal: on a pty, against the real daemon with a scripted model. terminal_test.py LARES SCRIPTED_DAEMON
 [unittest arguments]"""
+import base64
 import os
 import pathlib
 import re
@@ -9,7 +10,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import terminal_case
 from client import Client, call
-from terminal_case import THINK, CTRL_C, HOME, TerminalCase
+from terminal_case import THINK, CTRL_C, CTRL_D, HOME, TerminalCase
 
 
 class TerminalTest(TerminalCase):
@@ -180,6 +181,61 @@ class TerminalTest(TerminalCase):
         t.until("went forth again")
         self.assertEqual(self.read(path), "alpha\ngamma\nmine\n")
         self.assertEqual(len(self.prompts()), 1)
+        self.leave(t)
+
+    def test_the_last_answer_is_copied(self):
+        words = "".join(f"{n * 7919 % 99991:05d} " for n in range(13_000))  # that do not repeat themselves
+        long = words[:73_999] + "é" + words[-100:]
+        self.start(THINK + "# A *title*\n\n- raw", THINK + long)
+        t = self.open()
+        t.write("/copy\r")
+        t.until("no answer yet")
+        t.write("Go.\r")
+        t.until(r"finished.*› ?$")
+        t.write("/copy\r")
+        t.until("copied 18 bytes, if your terminal lets programs do so\n› ?$")
+        def copied():
+            return base64.b64decode(re.findall(rb"\x1b\]52;c;([^\a]*)\a", t.bytes)[-1]).decode()
+        self.assertEqual(copied(), "# A *title*\n\n- raw")
+        t.write("More.\r")
+        t.until(r"finished.*finished.*› ?$", timeout=20)
+        t.write("/copy\r")
+        t.until("copied the first 73,999 of 74,101 bytes")
+        self.assertEqual(copied(), long[:73999])
+        t.write(CTRL_D)
+        self.assertEqual(t.wait(), 0)
+
+    def test_a_review_is_a_prompt_of_this_session(self):
+        os.rmdir(os.path.join(self.root, ".git"))
+        commit = ["-c", "user.name=n", "-c", "user.email=e", "commit", "-qm", "first"]
+        for command in (["init", "-q"], ["add", "-A"], commit):
+            subprocess.run(["git", *command], cwd=self.root, check=True)
+        self.start(THINK + "Nothing is wrong.", THINK + "Fixed.")
+        t = self.open(width=120)
+        t.write("/review\r")
+        t.until("nothing to review in the uncommitted changes; name a commit or a range")
+        t.write("/review nosuch\r")
+        t.until("nosuch.*› ?$")
+        with open(os.path.join(self.root, "a.txt"), "a") as f:
+            f.write("delta\n")
+        t.write("/review\r")
+        t.until(r"› /review\n.*Nothing is wrong\..*finished.*› ?$")
+        t.write("Fix it.\r")
+        t.until(r"Fixed\..*finished.*› ?$")
+        (review, _, mode), second = self.prompts()
+        self.assertTrue(review.startswith("Review the uncommitted changes"), review)
+        self.assertIn("+delta\n", review)
+        self.assertEqual((mode, second[0]), ("ask", "Fix it."))
+        self.leave(t)
+
+    def test_help_fits_a_terminal(self):
+        self.start()
+        t = self.open()
+        t.write("/help\r")
+        text = t.until(r"› /help\n.*Ctrl-G.*› ?$")
+        lines = text.split("› /help\n")[1].rpartition("\n›")[0].strip("\n").split("\n")
+        self.assertLessEqual(len(lines), 24, text)
+        self.assertTrue(all(line.startswith("  ") for line in lines), text)
         self.leave(t)
 
     def test_a_conversation_begins_under_a_policy(self):
