@@ -30,7 +30,9 @@ void streamed(const ExpertLinearArgs& a, int blocks, simt::Order order) {
   const StreamArgs args = stream_of(a);
   ASSERT_GT(args.plan.slots, 0);
   simt::Machine::get().run({blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes),
-                           order, [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); });
+                           order, [&, n = divisor(static_cast<std::uint32_t>(blocks))] {
+                             experts_stream_kernel<kFp4 | kFp8Codes>(args, n);
+                           });
 }
 
 struct Routes {
@@ -374,7 +376,9 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
             EXPECT_EQ(in_every_order(
                           {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes),
                           [&] { y0.poison(), y1.poison(), left.poison(); },
-                          [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); },
+                          [&, n = divisor(static_cast<std::uint32_t>(blocks))] {
+                            experts_stream_kernel<kFp4 | kFp8Codes>(args, n);
+                          },
                           [&] { return std::pair(y0.values(), y1.values()); }),
                       blocks_each)
                 << blocks << " blocks" << (cut ? ", rows cut" : "");

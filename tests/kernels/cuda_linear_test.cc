@@ -110,13 +110,15 @@ std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<
   Products all;
   EXPECT_TRUE(products({&args, 1}, all).ok());
   const StreamArgs s = stream_of(all, scratch);
+  const StreamShares shares = shares_of(s, blocks);
   EXPECT_GT(s.plan.slots, 0);
   return in_every_order(
       {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); },
       [&] {
-        s.kinds == kFp8Codes   ? linear_stream_kernel<kFp8Codes>(s)
-        : s.kinds == kFp8Plain ? linear_stream_kernel<kFp8Plain>(s)
-                               : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s);
+        s.kinds == kFp8Codes ? linear_stream_kernel<kFp8Codes>(s, shares)
+        : s.kinds == kFp8Plain
+            ? linear_stream_kernel<kFp8Plain>(s, shares)
+            : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s, shares);
       },
       [&] { return y.values(); });
 }
@@ -457,8 +459,9 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
     ya.poison();
     yb.poison();
     simt::Machine::get().run({n}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes),
-                             simt::Order::scattered,
-                             [&] { linear_stream_kernel<kFp8Codes | kBf16>(args); });
+                             simt::Order::scattered, [&, shares = shares_of(args, n)] {
+                               linear_stream_kernel<kFp8Codes | kBf16>(args, shares);
+                             });
     EXPECT_EQ(ya.values(), a_alone) << n << " blocks";
     EXPECT_EQ(yb.values(), b_alone) << n << " blocks";
   }
@@ -524,7 +527,7 @@ TEST(CudaProducts, NormWhatEntersAndMakeWhatABoundaryLeft) {
         in_every_order(
             {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes),
             [&] { ya.poison(), yb.poison(), left.poison(); },
-            [&] { linear_stream_kernel<kFp8Codes>(s); },
+            [&, shares = shares_of(s, blocks)] { linear_stream_kernel<kFp8Codes>(s, shares); },
             [&] {
               EXPECT_EQ(ya.values(), want_a) << blocks << " blocks";
               EXPECT_EQ(yb.values(), want_b) << blocks << " blocks";

@@ -73,12 +73,15 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& s
   const ExpertPlan plan = expert_plan(a);
   if (const int n_sms = streaming_sms(); plan.few && n_sms > 0)
     if (const StreamArgs args = stream_of(a, n_sms <= kScratchBlocks ? scratch : Scratch{});
-        args.plan.slots > 0)
+        args.plan.slots > 0) {
+      const int n = smaller(n_sms, args.rows);
       return launch("launch experts_linear",
                     args.kinds == kFp4        ? experts_stream_kernel<kFp4>
                     : args.kinds == kFp8Codes ? experts_stream_kernel<kFp8Codes>
                                               : experts_stream_kernel<kFp4 | kFp8Codes>,
-                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+                    {n}, kStreamThreads, args.plan.bytes, stream, args,
+                    divisor(static_cast<std::uint32_t>(n)));
+    }
   if (!plan.few && goes_wide(a)) return wide_experts(a, stream);
   if (!plan.few && !a.codes) {
     ExpertLinearArgs b = a;

@@ -7,8 +7,8 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 
 template <int kinds>
 LARES_KERNEL(kStreamThreads, kStreamResident)
-experts_stream_kernel(const StreamArgs all) {
-  stream_experts<kinds>(all);
+experts_stream_kernel(const StreamArgs all, const Divisor blocks) {
+  stream_experts<kinds>(all, blocks);
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

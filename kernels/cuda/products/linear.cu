@@ -111,6 +111,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
   if (n_sms > 0 && args.plan.slots > 0) {
     if (mixes.n_tokens > 0 && !alike)
       if (const Status s = left_apart(mixes, stream); !s.ok()) return s;
+    const int n = smaller(smaller(n_sms, args.rows), kScratchBlocks);
     return launch("launch linear",
                   args.kinds == kFp8Codes   ? linear_stream_kernel<kFp8Codes>
                   : args.kinds == kFp8Plain ? linear_stream_kernel<kFp8Plain>
@@ -118,7 +119,7 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
                   : args.kinds == (kFp8Codes | kBf16)
                       ? linear_stream_kernel<kFp8Codes | kBf16>
                       : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>,
-                  {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+                  {n}, kStreamThreads, args.plan.bytes, stream, args, shares_of(args, n));
   }
   int blocks = 0, bytes = 0;
   for (int i = 0; i < all.n; ++i) {

@@ -7,8 +7,8 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 
 template <int kinds>
 LARES_KERNEL(kStreamThreads, kStreamResident)
-linear_stream_kernel(const StreamArgs all) {
-  stream_products<kinds>(all);
+linear_stream_kernel(const StreamArgs all, const StreamShares shares) {
+  stream_products<kinds>(all, shares);
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

@@ -6,7 +6,7 @@
 #include "kernels/cuda/simt/bulk.h"
 #include "kernels/cuda/hyper/hyper_mixes.h"
 #include "kernels/cuda/products/linear_rows.h"
-#include "kernels/cuda/products/stream_plan.h"
+#include "kernels/cuda/products/share_plan.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
@@ -68,21 +68,17 @@ struct StreamBlock {
            round * plan().batch * plan().of_tile * plan().n_tokens * kTileRows;
   }
 
-  // Costs, and so this block's stretch of all tiles, once every piece's own cost is there. All
-  // threads. A stretch begins and ends with a row, or, where that may be, within one, which it then
-  // shares with the block before or the next: the next one's part is first in both, so that nobody
-  // waits in the end. Segment 0 is that part of the stretch's last row, or empty; the others are in
-  // order.
-  LARES_DEVICE void share_out();
-  LARES_DEVICE static int tile_cost(Format format) { return tile_bytes(format) / 64; }
-  LARES_DEVICE static std::uint32_t row_cost(const Product& p) {
-    return static_cast<std::uint32_t>(along_of(p.n_in) * tile_cost(p.format));
-  }
+  // This block's stretch of all tiles. It begins and ends with a row, or, where that may be, within
+  // one, which it then shares with the block before or the next: the next one's part is first in
+  // both, so that nobody waits in the end. Segment 0 is that part of the stretch's last row, or
+  // empty; the others are in order.
+  //
+  // Of experts, by all threads, once every piece's own cost is there; of so many blocks.
+  LARES_DEVICE void share_out(Divisor blocks);
+  // Of what the host has shared out: by the first warp that folds.
+  LARES_DEVICE void put_shares(const StreamShares& shares) const;
 
-  // Tiles that go into a slot together.
-  LARES_DEVICE int together(const Product& p) const {
-    return along_of(p.n_in) % 2 == 0 && 2 * tile_bytes(p.format) <= plan().slot ? 2 : 1;
-  }
+  LARES_DEVICE int together(const Product& p) const { return cuda::together(plan(), p); }
   LARES_DEVICE static int units_of(int tiles, int unit) { return unit == 2 ? tiles / 2 : tiles; }
   // The first tile of a segment that is a warp's: they take units in turns, through all segments.
   LARES_DEVICE static int first_tile(int begin, int before, int unit, int warp) {
@@ -93,7 +89,13 @@ struct StreamBlock {
   // Every ring's barriers, by a warp that has nothing to do while another one cuts: before
   // share_out()'s.
   LARES_DEVICE void make_rings() const;
+  // What fills a warp's ring: by one lane, once segments are there; or by whichever have a part of
+  // what the host has shared out, before segments are, for a ring that the warp makes itself.
   LARES_DEVICE void fetch_first();
+  LARES_DEVICE void fetch_first(const StreamShares& shares);
+
+  // By the warps that fold, which then see what each of them has stored.
+  LARES_DEVICE static void sync_folding() { sync_some(kFolded, 32 * kFoldWarps); }
 
   // Brings the weights' scales that this block needs nearer, before it waits; by the warps that
   // will use them.

@@ -69,9 +69,9 @@ LARES_DEVICE void StreamBlock<kinds, experts>::fold_shared(const Piece& piece, c
                                                            const float* x_scale, int tile_row,
                                                            bool low) const {
   StreamScratch& of = scratch_of(low);
-  sync_some(kFolded, 32 * kFoldWarps);
+  sync_folding();
   if (thread() == 32 * kStreamWarps) counts().was_last = arrive_last(&of.arrived, 2);
-  sync_some(kFolded, 32 * kFoldWarps);
+  sync_folding();
   if (!counts().was_last) return;
   const int along = along_of(p.n_in), n = piece.n, i = thread() - 32 * kStreamWarps,
             r = i % kTileRows, token = i / kTileRows, row = tile_row * kTileRows + r;

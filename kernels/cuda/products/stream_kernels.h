@@ -91,36 +91,16 @@ LARES_DEVICE void StreamBlock<kinds, experts>::run_all() {
 
 // A linear() of few tokens.
 template <int kinds>
-LARES_DEVICE void stream_products(const StreamArgs& all) {
+LARES_DEVICE void stream_products(const StreamArgs& all, const StreamShares& shares) {
   StreamBlock<kinds, false> block{all, all.n_items};
-  if (thread() < all.n_items) {
-    const Product& p = all.item[thread()];
-    int key = 0;  // groups of products before; or of the one whose x it shares
-    for (int i = 0; i < thread(); ++i) key += all.item[i].n_out / all.item[i].rows_per_group;
-    for (int i = 0, first = 0; i < thread(); ++i) {
-      const Product& other = all.item[i];
-      if (other.x == p.x && other.codes == p.codes && other.codes_in == p.codes_in &&
-          other.quantise == p.quantise && other.n_in == p.n_in &&
-          other.rows_per_group == other.n_out && p.rows_per_group == p.n_out) {
-        key = first;
-        break;
-      }
-      first += other.n_out / other.rows_per_group;
-    }
-    block.pieces()[thread()] = {
-        p.tiles,
-        p.scale,
-        static_cast<std::uint32_t>((p.n_out + kTileRows - 1) / kTileRows) * block.row_cost(p),
-        thread(),
-        0,
-        all.n_tokens,
-        key};
+  if (thread() < 32 * kStreamWarps) {
+    block.fetch_first(shares);
+  } else {
+    if (thread() < 32 * (kStreamWarps + 1)) block.put_shares(shares);
+    block.sync_folding();
+    if (thread() == 32 * kStreamWarps) block.plan_visits();
+    block.ask_scales();
   }
-  block.make_rings();
-  block.share_out();
-  block.fetch_first();
-  if (thread() == 32 * kStreamWarps) block.plan_visits();
-  block.ask_scales();
   block.ask_norm();
   wait_for_inputs();
   block.run_all();
@@ -128,22 +108,25 @@ LARES_DEVICE void stream_products(const StreamArgs& all) {
 
 // An experts_linear(): which experts there are is among what enters.
 template <int kinds>
-LARES_DEVICE void stream_experts(const StreamArgs& all) {
+LARES_DEVICE void stream_experts(const StreamArgs& all, Divisor blocks) {
   const int n_shared = all.n_items - all.n_routed;
   StreamBlock<kinds, true> block{all, all.n_routed * all.n_jobs + n_shared};
   block.make_rings();
   // Where each expert's tiles are is there all along; who is asked for may not be.
   auto* const tiles = reinterpret_cast<const std::uint8_t**>(block.sums(0));
-  for (int i = thread(); i < all.n_routed * all.n_experts; i += kStreamThreads)
-    tiles[i] = all.tiles[i / all.n_experts][i % all.n_experts];
+  LARES_ROLLED for (int m = 0; m < all.n_routed; ++m) {
+    LARES_ROLLED for (int i = thread(); i < all.n_experts; i += kStreamThreads)
+        tiles[m * all.n_experts + i] = all.tiles[m][i];
+  }
   if (!all.jobs_known) wait_for_inputs();
   sync_block();
-  for (int i = thread(); i < block.n_pieces; i += kStreamThreads) {
+  LARES_ROLLED for (int i = thread(); i < block.n_pieces; i += kStreamThreads) {
     Piece p{};
-    p.item = i < all.n_routed * all.n_jobs ? i % all.n_routed
+    // Of routed matrices there are one or two
+    p.item = i < all.n_routed * all.n_jobs ? i & (all.n_routed - 1)
                                            : i - all.n_routed * all.n_jobs + all.n_routed;
     const Product& product = all.item[p.item];
-    const int job = i / all.n_routed;
+    const int job = i >> (all.n_routed - 1);
     if (p.item < all.n_routed) {
       const std::int32_t* const j = all.jobs + 3 * job;
       const int expert = load_fresh(j);
@@ -162,10 +145,10 @@ LARES_DEVICE void stream_experts(const StreamArgs& all) {
     p.key = all.one_row ? 0 : job;
     if (p.tiles)
       p.cost = static_cast<std::uint32_t>((product.n_out + kTileRows - 1) / kTileRows) *
-               block.row_cost(product);
+               row_cost(product);
     block.pieces()[i] = p;
   }
-  block.share_out();
+  block.share_out(blocks);
   block.fetch_first();
   if (thread() == 32 * kStreamWarps) block.plan_visits();
   block.ask_scales();

@@ -22,8 +22,14 @@ void plan(StreamArgs& s, int n_tokens, int n_pieces, const Scratch& scratch) {
     slot = std::max(slot, cuda::tile_bytes(p.format) * (p.format == Format::fp4 ? 2 : 1));
     of_tile = std::max(of_tile, tile_sums_of(p.format));
     s.kinds |= stream_kind(p.format, p.codes_in);
+    s.along[i] = divisor(static_cast<std::uint32_t>(along_of(p.n_in)));
+    s.group_rows[i] = divisor(static_cast<std::uint32_t>(tile_rows(p.rows_per_group)));
   }
   s.plan = stream_plan(n_tokens, n_in, slot, of_tile);
+  for (int i = 0; i < std::min(s.n_items, kExpertItems); ++i) {
+    s.cost[i] = divisor(row_cost(s.item[i]));
+    s.cost[kExpertItems + i] = divisor(unit_cost(s.plan, s.item[i]));
+  }
   int visits = n_pieces + 2;  // two more where a stretch begins and ends within rows
   for (int i = 0; i < s.n_items; ++i) visits += s.item[i].n_out / s.item[i].rows_per_group - 1;
   if (n_pieces > kPiecesMax || visits > kVisitsMax) s.plan.slots = 0;

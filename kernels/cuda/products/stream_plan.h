@@ -15,6 +15,7 @@ inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
 inline constexpr int kStreamResident = 1;
 inline constexpr int kStreamShared = 227 << 10;  // bytes: what a block may have on sm_90
 inline constexpr int kRingBytes = 68 << 10;      // two slots of two fp4 tiles a warp
+inline constexpr int kExpertItems = 4;           // w1, w3, and the shared expert's
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
 inline constexpr int kVisitsMax = 160;  // ... and by the same columns of x
 inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
@@ -106,11 +107,27 @@ constexpr int stream_kind(Format format, bool codes_in) {
                                  : kFp8Plain;
 }
 
+// n / by of any n in one multiplication and a correction: with inverse = floor((2^32 - 1) / by),
+// 2^32 - by inverse is 1 to by, so n inverse / 2^32 is less than n / by by at most n / 2^32, which
+// is less than 1, and rounded down it is the quotient or one less.
+struct Divisor {
+  std::uint32_t by = 1, inverse = 0xFFFFFFFFu;
+};
+constexpr Divisor divisor(std::uint32_t by) { return {by, 0xFFFFFFFFu / by}; }
+LARES_BOTH std::uint32_t divided(std::uint32_t n, Divisor d) {
+  const auto less = static_cast<std::uint32_t>(std::uint64_t{n} * d.inverse >> 32);
+  return less + (n - less * d.by >= d.by);
+}
+LARES_BOTH int divided(int n, Divisor d) {  // n not negative
+  return static_cast<int>(divided(static_cast<std::uint32_t>(n), d));
+}
+
 // Products of a launch: linear()'s; or experts_linear()'s routed matrices, whose tiles are in
 // tables, then the shared expert's.
 struct StreamArgs {
   Product item[kLinearTogether];
-  int n_items = 0, kinds = 0, rows = 0;  // row tiles
+  Divisor along[kLinearTogether], group_rows[kLinearTogether];  // tiles along k; rows of tiles
+  int n_items = 0, kinds = 0, rows = 0;                         // row tiles
   StreamPlan plan{};
   StreamScratch* scratch = nullptr;  // of each block, where rows may be cut between blocks
   int cut_from = 0;    // a block's cost from which none has all of a row but its beginning and its
@@ -119,6 +136,7 @@ struct StreamArgs {
   // Experts only.
   const std::uint8_t* const* tiles[2] = {};  // [n_experts] of routed matrix i
   const float* const* scale[2] = {};
+  Divisor cost[2 * kExpertItems];  // of rows of tiles; of units, where rows are cut
   const std::int32_t* jobs = nullptr;
   const std::int32_t* row_of = nullptr;
   int n_jobs = 0, n_routed = 0, n_tokens = 0, k = 0;  // runs of slots; matrices
@@ -126,6 +144,18 @@ struct StreamArgs {
   bool one_row = false;     // every slot multiplies the same row
   bool jobs_known = false;  // not by the launch before this one
 };
+// Tiles that go into a slot together.
+LARES_BOTH int together(const StreamPlan& plan, const Product& p) {
+  return along_of(p.n_in) % 2 == 0 && 2 * cuda::tile_bytes(p.format) <= plan.slot ? 2 : 1;
+}
+// Costs, in 64 bytes.
+LARES_BOTH int tile_cost(Format format) { return cuda::tile_bytes(format) / 64; }
+LARES_BOTH std::uint32_t row_cost(const Product& p) {
+  return static_cast<std::uint32_t>(along_of(p.n_in) * tile_cost(p.format));
+}
+LARES_BOTH std::uint32_t unit_cost(const StreamPlan& plan, const Product& p) {
+  return static_cast<std::uint32_t>(together(plan, p) * tile_cost(p.format));
+}
 // `plan.slots` 0: it does not fit.
 StreamArgs stream_of(const Products& all, const Scratch& scratch = {});
 StreamArgs stream_of(const ExpertLinearArgs& a, const Scratch& scratch = {});

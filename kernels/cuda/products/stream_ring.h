@@ -43,6 +43,42 @@ LARES_DEVICE void StreamBlock<kinds, experts>::fetch_first() {
 }
 
 template <int kinds, bool experts>
+LARES_DEVICE void StreamBlock<kinds, experts>::fetch_first(const StreamShares& shares) {
+  static_assert((kStreamWarps & (kStreamWarps - 1)) == 0);
+  const int warp = thread() / 32, lane = thread() & 31, item = lane & (kLinearTogether - 1);
+  if (lane < plan().slots) make_barriers(barrier(warp, lane), 1);
+  sync_warp();
+  const StreamRun& run = shares.run[item];
+  const StreamPart part = part_of(shares, block_x(), lane & (kStreamParts - 1));
+  const bool some = lane < kStreamParts && part.begin < part.end;
+  // A part's units that are the warp's: the first of them, how many, and how many before them.
+  const int skip = (warp - part.before) & (kStreamWarps - 1);
+  int unit = part.begin + skip, at = (part.before + skip) / kStreamWarps,
+      left = some ? larger(part.end - unit + kStreamWarps - 1, 0) / kStreamWarps : 0;
+  const std::uint8_t* from = run.tiles +
+                             static_cast<std::int64_t>(unit - run.units_before) * run.bytes;
+  LARES_ROLLED for (; left > 0 && at < plan().slots; ++at, --left, unit += kStreamWarps) {
+    bulk_copy(slot(warp, at), from, run.bytes, barrier(warp, at));
+    from += kStreamWarps * run.bytes;
+  }
+  // Who has the next one; the next segment is the one behind its.
+  const std::uint32_t next_one = ballot(left > 0 && at == plan().slots),
+                      whole = ballot(some && lane == item);
+  const int owner = next_one ? count_bits(next_one - 1) : 0;
+  const int next_unit = shuffle(unit, owner), units_left = shuffle(left, owner);
+  if (lane > 0) return;
+  int& next_segment = counts().next_segment[warp];
+  if (!next_one) {
+    next_segment = 1 + count_bits(whole);
+    return;
+  }
+  next_segment = owner < kLinearTogether ? 2 + count_bits(whole & ((1u << owner) - 1)) : 1;
+  const StreamRun& of = shares.run[owner & (kLinearTogether - 1)];
+  fetch = {of.tiles + static_cast<std::int64_t>(next_unit - of.units_before) * of.bytes, units_left,
+           of.bytes};
+}
+
+template <int kinds, bool experts>
 LARES_DEVICE void StreamBlock<kinds, experts>::ask_scales() const {
   constexpr int kLine = 128;
   if (thread() < 32 * kStreamWarps) return;

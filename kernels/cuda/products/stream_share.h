@@ -6,7 +6,7 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 template <int kinds, bool experts>
-LARES_DEVICE void StreamBlock<kinds, experts>::share_out() {
+LARES_DEVICE void StreamBlock<kinds, experts>::share_out(Divisor blocks) {
   Piece* const p = pieces();
   sync_block();
   if (thread() < 32) {
@@ -22,10 +22,9 @@ LARES_DEVICE void StreamBlock<kinds, experts>::share_out() {
       total += shuffle(v, 31);
     }
     sync_warp();
-    const auto blocks = static_cast<std::uint32_t>(grid_x()),
-               block = static_cast<std::uint32_t>(block_x());
+    const auto block = static_cast<std::uint32_t>(block_x());
     // The first `rest` blocks have one more
-    const std::uint32_t each = total / blocks, rest = total - each * blocks;
+    const std::uint32_t each = divided(total, blocks), rest = total - each * blocks.by;
     const std::uint32_t from = each * block + (block < rest ? block : rest),
                         to = from + each + (block < rest);
     const bool cuts = all.scratch && each >= static_cast<std::uint32_t>(all.cut_from);
@@ -35,22 +34,20 @@ LARES_DEVICE void StreamBlock<kinds, experts>::share_out() {
       const int i = base + thread();
       Segment whole{i, 0, 0, 0}, tail{i, 0, 0, 0};
       if (i < n_pieces) {
-        const Product& product = all.item[p[i].item];
+        const int item = p[i].item;
+        const Product& product = all.item[item];
         const int along = along_of(product.n_in), unit = cuts ? together(product) : along;
-        const std::uint32_t first = i > 0 ? p[i - 1].cost : 0, cost = p[i].cost - first,
-                            of_unit = static_cast<std::uint32_t>(unit * tile_cost(product.format));
+        const std::uint32_t first = i > 0 ? p[i - 1].cost : 0, cost = p[i].cost - first;
+        const Divisor of_unit = all.cost[item + (cuts ? kExpertItems : 0)];
         const auto tile = [&](std::uint32_t at) {
-          return static_cast<int>(((at <= first          ? 0
-                                    : at - first >= cost ? cost
-                                                         : at - first) +
-                                   of_unit - 1) /
-                                  of_unit) *
-                 unit;
+          const std::uint32_t own = at <= first ? 0 : at - first >= cost ? cost : at - first;
+          return static_cast<int>(divided(own + of_unit.by - 1, of_unit)) * unit;
         };
         whole.begin = tile(from);
         whole.end = tail.begin = tail.end = tile(to);
-        if (whole.begin < whole.end && whole.end % along != 0)
-          whole.end = tail.begin = larger(whole.begin, whole.end - whole.end % along);
+        const int row = divided(whole.end, all.along[item]) * along;
+        if (whole.begin < whole.end && row != whole.end)
+          whole.end = tail.begin = larger(whole.begin, row);
       }
       const std::uint32_t some = ballot(whole.begin < whole.end);
       if (whole.begin < whole.end)
@@ -59,18 +56,49 @@ LARES_DEVICE void StreamBlock<kinds, experts>::share_out() {
       if (tail.begin < tail.end) segments()[0] = tail;
       any_tail |= ballot(tail.begin < tail.end) != 0;
     }
-    sync_warp();
     if (thread() == 0) {
       if (!any_tail) segments()[0] = {0, 0, 0, 0};
       counts().segments = n;
-      LARES_ROLLED for (int i = 0, units = 0; i < n; ++i) {
-        Segment& of = segments()[i];
-        of.before = units;
-        units += units_of(of.end - of.begin, together(all.item[p[of.piece].item]));
+    }
+    sync_warp();
+    int units = 0;  // of segments before
+    LARES_ROLLED for (int base = 0; base < n; base += 32) {
+      Segment& of = segments()[base + thread()];
+      const int here = smaller(n - base, 32);
+      const int own = thread() < here
+                          ? units_of(of.end - of.begin, together(all.item[p[of.piece].item]))
+                          : 0;
+      int before = units;
+      LARES_ROLLED for (int i = 0; i < here; ++i) {
+        const int other = shuffle(own, i);
+        units += other;
+        if (i < thread()) before += other;
       }
+      if (thread() < here) of.before = before;
     }
   }
   sync_block();
+}
+
+template <int kinds, bool experts>
+LARES_DEVICE void StreamBlock<kinds, experts>::put_shares(const StreamShares& shares) const {
+  const int lane = thread() & 31, item = lane & (kLinearTogether - 1);
+  if (lane < n_pieces) {
+    const Product& p = all.item[lane];
+    pieces()[lane] = {p.tiles, p.scale, 0, lane, 0, all.n_tokens, shares.run[lane].key};
+  }
+  const StreamPart part = lane < kStreamParts ? part_of(shares, block_x(), lane) : StreamPart{};
+  const std::uint32_t some = ballot(part.begin < part.end),
+                      whole = some & ((1u << kLinearTogether) - 1);
+  if (part.begin < part.end) {
+    const StreamRun& run = shares.run[item];
+    segments()[lane == item ? 1 + count_bits(whole & ((1u << lane) - 1)) : 0] = {
+        item, (part.begin - run.units_before) * run.unit, (part.end - run.units_before) * run.unit,
+        part.before};
+  }
+  if (lane > 0) return;
+  if (some == whole) segments()[0] = {0, 0, 0, 0};
+  counts().segments = 1 + count_bits(whole);
 }
 
 template <int kinds, bool experts>
@@ -81,16 +109,16 @@ LARES_DEVICE void StreamBlock<kinds, experts>::plan_visits() const {
     const Segment& s = segments()[i];
     const Piece& p = pieces()[s.piece];
     const Product& product = all.item[p.item];
-    const int along = along_of(product.n_in),
-              of_group = (product.rows_per_group + kTileRows - 1) / kTileRows;
+    const Divisor of_row = all.along[p.item], of_group = all.group_rows[p.item];
+    const int along = along_of(product.n_in);
     LARES_ROLLED for (int begin = s.begin, end; begin < s.end; begin = end) {
-      const int row = begin / along, group = row / of_group;
+      const int row = divided(begin, of_row), group = divided(row, of_group);
       // The next group multiplies other columns
-      end = smaller(s.end, (group + 1) * of_group * along);
-      if (begin % along != 0)
+      end = smaller(s.end, (group + 1) * static_cast<int>(of_group.by) * along);
+      if (begin != row * along)
         end = smaller(end, (row + 1) * along);
-      else if (end / along > row)
-        end = end / along * along;
+      else if (const int whole = divided(end, of_row) * along; whole > begin)
+        end = whole;
       to[n++] = {s.piece,
                  begin,
                  end,
