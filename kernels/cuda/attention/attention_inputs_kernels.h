@@ -60,9 +60,11 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
   // come after.
   const CompressArgs& c = a.compress[i];
   const TokenPlace first = token_place(c.places, 0);
+  const CompletedGroup first_group = completed_group(c, first);
   wait_for_inputs();
   for (int t = 0; t < c.places.n_tokens; ++t) {
-    compress_token(c, t == 0 ? first : token_place(c.places, t), shared<float>());
+    const TokenPlace place = t == 0 ? first : token_place(c.places, t);
+    compress_token(c, place, t == 0 ? first_group : completed_group(c, place), shared<float>());
     sync_block();
   }
   for (int t = 0; t < c.places.n_tokens; ++t)

@@ -7,8 +7,9 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 
 LARES_KERNEL(kCompressThreads, 4) compress_kernel(const CompressArgs a) {
   const TokenPlace place = token_place(a.places, block_x());
+  const CompletedGroup group = completed_group(a, place);
   wait_for_inputs();
-  compress_token(a, place, shared<float>());
+  compress_token(a, place, group, shared<float>());
 }
 
 // A block a token.

@@ -13,6 +13,21 @@ constexpr int compress_shared(int dim) { return dim * 4; }
 struct RawRow {
   const float *value, *gate, *bias;
 };
+// The group that a token completes, as its place says it: entry j, pooled of the positions from
+// `first` on, which is row `ring_row` of the ring.
+struct CompletedGroup {
+  bool any = false;  // else nothing else is said
+  std::int64_t j = 0, first = 0;
+  int ring_row = 0;
+};
+// Places are there before what enters is: so this division by 64 bits is no part of the way from
+// the one to the other.
+LARES_DEVICE CompletedGroup completed_group(const CompressArgs& a, const TokenPlace& place) {
+  const std::int64_t j = place.position / a.ratio;
+  if ((j + 1) * a.ratio - 1 != place.position) return {};
+  const std::int64_t first = a.ratio == 4 && j > 0 ? 4 * (j - 1) : a.ratio * j;
+  return {true, j, first, static_cast<int>(first % a.raw_capacity)};
+}
 struct RawRows {
   std::int64_t first;  // position of row 0, a multiple of the ratio
   int ring_row;        // its row of the ring, if it is there
@@ -127,14 +142,13 @@ LARES_DEVICE void put_index_key(const float* row, std::uint8_t* key) {
 }
 
 // By a block; of tokens that complete no group nothing comes.
-LARES_DEVICE void compress_token(const CompressArgs& a, const TokenPlace& place, float* row) {
+LARES_DEVICE void compress_token(const CompressArgs& a, const TokenPlace& place,
+                                 const CompletedGroup& group, float* row) {
+  if (!group.any) return;
   const int r = a.ratio;
   const Part& part = place.part;
-  const std::int64_t position = place.position;
-  if ((position + 1) % r != 0) return;
-  const std::int64_t j = position / r, first = r == 4 && j > 0 ? 4 * (j - 1) : r * j;
-  const RawRows rows{first, static_cast<int>(first % a.raw_capacity),
-                     a.index ? part.raw_index : part.raw};
+  const std::int64_t position = place.position, j = group.j, first = group.first;
+  const RawRows rows{first, group.ring_row, a.index ? part.raw_index : part.raw};
   for (int i = 2 * thread(); i < a.dim; i += 2 * kCompressThreads) {
     const TwoFloats out = r == 4 ? pool_overlapping(a, part, rows,
                                                     static_cast<int>(position - first) + 1, i)
