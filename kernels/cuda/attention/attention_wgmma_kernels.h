@@ -35,17 +35,20 @@ static_assert(2 * kMathRegisters + kFetchRegisters <= 3 * 168 && kMathRegisters 
 inline constexpr int kMathBarrier = 1, kFullBarrier = 2,
                      kEmptyBarrier = kFullBarrier + kWgmmaStages;
 
+// A warp's lanes have eight heads of each of four rows: of 64 heads and 8 more a row, words 8 q +
+// g, each in a bank of its own.
+inline constexpr int kHalfRow = kHeadsWide + 8;
 struct WgmmaShared {
   unsigned char *queries, *rows;  // [kWgmmaTiles] tiles of heads; [stages, kWgmmaTiles] of rows
   std::uint16_t* weights;         // [heads, kWeightRow]
   float* tops;                    // [2, heads]
-  float* halves;                  // [4, heads] sums of the first half of a block's weights
+  float* halves;                  // [4, heads + 8] sums of the first half of a block's weights
   float* inverse;                 // [heads]
   std::uint32_t* counts;          // [stages] rows of the block; bit 8: it is the token's last
   std::uint8_t* cells;            // [4 warps, 8]
 };
 inline constexpr int kWgmmaShared = kSwizzleAlign + (1 + kWgmmaStages) * kWgmmaRows +
-                                    kHeadsWide * (kWeightRow * 2 + 7 * 4) + 16 +
+                                    kHeadsWide * (kWeightRow * 2 + 3 * 4) + 4 * kHalfRow * 4 + 16 +
                                     4 * 8 * CellWords<kWgmmaDim>::kBytes;
 static_assert(kWgmmaShared <= 227 << 10 && kHeadsWide == kAttentionBlock);
 LARES_DEVICE WgmmaShared wgmma_layout() {
@@ -61,7 +64,7 @@ LARES_DEVICE WgmmaShared wgmma_layout() {
   s.weights = reinterpret_cast<std::uint16_t*>(s.rows + kWgmmaStages * kWgmmaRows);
   s.tops = reinterpret_cast<float*>(s.weights + kHeadsWide * kWeightRow);
   s.halves = s.tops + 2 * kHeadsWide;
-  s.inverse = s.halves + 4 * kHeadsWide;
+  s.inverse = s.halves + 4 * kHalfRow;
   s.counts = reinterpret_cast<std::uint32_t*>(s.inverse + kHeadsWide);
   s.cells = reinterpret_cast<std::uint8_t*>(s.counts + 4);
   return s;
@@ -265,7 +268,7 @@ LARES_DEVICE void attend_rows(const AttentionArgs& a, const WgmmaShared& s) {
           two[r][c] = e0 + e1;
         }
         if (half == 0)
-          s.halves[q * kHeadsWide + h + 8 * r] = ((two[r][0] + two[r][1]) + two[r][2]) + two[r][3];
+          s.halves[q * kHalfRow + h + 8 * r] = ((two[r][0] + two[r][1]) + two[r][2]) + two[r][3];
       }
       sync_some(kMathBarrier, kMathThreads);
       Fold f[2];
@@ -273,7 +276,7 @@ LARES_DEVICE void attend_rows(const AttentionArgs& a, const WgmmaShared& s) {
         f[r] = begins ? Fold{top[r], 0, 1} : fold(m[r], top[r]);
         m[r] = f[r].m;
         if (half == 1) {
-          float own = s.halves[q * kHeadsWide + h + 8 * r];
+          float own = s.halves[q * kHalfRow + h + 8 * r];
           LARES_UNROLL for (int c = 0; c < 4; ++c) own = own + two[r][c];
           LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2) own = own + shuffle_xor(own, mask);
           l[r] = folded(begins ? 0 : l[r], own, f[r]);
