@@ -28,7 +28,8 @@ asio::awaitable<error_code> connect_any(asio::ip::tcp::socket& socket,
     const auto n_left = static_cast<int>(addresses.size() - i);
     auto share = std::chrono::duration_cast<milliseconds>(until - Clock::now()) / n_left;
     if (n_left > 1) share = std::min(share, address_timeout);
-    close();  // the one before has failed
+    if (i > 0 && share <= milliseconds::zero()) break;  // all the time is over
+    close();                                            // the one before has failed
     Deadline deadline(socket.get_executor(),
                       static_cast<int>(std::max(share, milliseconds{1}).count()), close);
     const auto [ec] = co_await socket.async_connect(addresses[i], kIo);

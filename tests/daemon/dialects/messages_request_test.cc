@@ -314,7 +314,7 @@ TEST(MessagesRequest, AToolMayComeWithItsDefinitionAndGoAndComeAgain) {
            description + R"(","parameters":{"type":"object"}})";
   };
   std::vector<std::string> said;
-  for (const WireJson& message : c.messages) said.push_back(message["content"]);
+  for (const WireJson& message : c.messages) said.push_back(message["content"].get<std::string>());
   EXPECT_EQ(said, (std::vector<std::string>{
                       "a", defined("tells time"), "The tool clock can no longer be called.",
                       "The tool clock can be called again; it is defined above.",
