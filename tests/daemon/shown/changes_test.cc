@@ -58,17 +58,16 @@ TEST(Changes, ACommandMayHaveChangedMoreWhereTheSnapshotsSaySoOrAreMissing) {
 }
 
 daemon::protocol::FileChange of_mode(const std::string& content) {
-  daemon::protocol::FileChange c;
-  c.path = "a", c.before = c.after = content;
-  c.diff = "diff --git a/a b/a\nold mode 100644\nnew mode 100755\n";
-  return c;
+  return {.path = "a",
+          .diff = "diff --git a/a b/a\nold mode 100644\nnew mode 100755\n",
+          .before = content,
+          .after = content,
+          .shown = {}};
 }
 
 daemon::protocol::Item command(std::vector<daemon::protocol::FileChange> found) {
-  daemon::protocol::Item item;
-  item.changes_untold = true, item.snapshot = "1", item.snapshot_after = "2";
-  item.changes = std::move(found);
-  return item;
+  return {
+      .changes = std::move(found), .changes_untold = true, .snapshot = "1", .snapshot_after = "2"};
 }
 
 TEST(Changes, WhatACommandChangedIsAmongThem) {
