@@ -635,11 +635,11 @@ TEST_F(GeneratorTest, AFullContextIsNotTheRequestsLimit) {
 
 // What is refused says how long a prompt may be, and one of that length is answered.
 TEST_F(GeneratorTest, TheLongestPromptThatIsAnswered) {
-  n_context = 100;
+  n_context = 1 << 14;
   run({{.text = "x", .open_ended = true}}, [](Generator& g) -> asio::awaitable<void> {
     auto counting = g.count_tokens(user(""));
     const auto n_around = co_await std::move(counting);
-    const auto n_max = 100 - kClosingTokens - 1;
+    const std::int64_t n_max = (1 << 14) - kClosingTokens - 1;
     const auto of = [&](std::int64_t n_tokens) {
       return user(std::string(static_cast<std::size_t>(n_tokens - n_around.value()), 'x'));
     };
