@@ -24,7 +24,7 @@ namespace cli = lares::cli;
 void help(std::FILE* to) {
   std::fputs(
       "lares: a coding agent that lives in your repository\n"
-      "Usage: lares              a conversation; --continue the newest, --policy plan, --worktree\n"
+      "Usage: lares              a conversation; --continue, --policy plan, --worktree\n"
       "       lares COMMAND ...  lares help COMMAND  lares version\n\n",
       to);
   constexpr std::size_t kColumnsMax = 80, kIndent = 13;

@@ -209,10 +209,12 @@ class TerminalAskingTest(TerminalCase):
         self.assertNotIn("refused", t.until("Tried.*finished"))
         t.write("Edit.\r")
         t.until("Edited.*finished")
-        t.write("/rewind 1\r")
+        t.write("/rewind 2\r")
         t.until(r"rewind\? › ?$")
         t.write("Y\r")
-        t.until("went back before turn 2")
+        t.until(r"went back before turn 2.*› \S[^\n]*$")
+        t.write(CTRL_C)
+        t.until("› ?$")
         self.leave(t)
 
     def test_what_only_sounds_like_a_yes_is_asked_about_once_for_each_call(self):
