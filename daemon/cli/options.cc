@@ -154,6 +154,7 @@ void TurnOptions::add_sampling_to(CLI::App& app) {
       ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()))
       ->group(kSeldom);
   app.add_option("--steps", steps_max, "stop after so many answers of the model")
+      ->group(kSeldom)
       ->check(whole_number_in(1, kStepsMost));
   app.add_flag_function(
       "--hide-thinking", [this](std::int64_t n) { hide_thinking = n > 0; },

@@ -323,10 +323,4 @@ void Link::watch_job_control() {
   state_->watch_jobs();
 }
 
-void Link::watch_resumption() {
-  boost::system::error_code ignored;
-  state_->jobs.add(SIGCONT, ignored);
-  state_->watch_jobs();
-}
-
 }  // namespace lares::cli

@@ -88,8 +88,6 @@ class Link {
   void read_keys();
   // From here on Ctrl-Z and SIGCONT are Happenings too.
   void watch_job_control();
-  // Of these resume alone: Ctrl-Z stops the process as it does any other.
-  void watch_resumption();
 
  private:
   struct State;

@@ -100,7 +100,6 @@ class Sessions {
   // By id or an unambiguous beginning of one.
   asio::awaitable<Reply<std::shared_ptr<Session>>> open(std::string id);
   Reply<protocol::SessionInfo> look(const std::string& id) const;  // without reading it
-  // Newest first
   // Newest first. `roots`: only those about one of them; empty: all.
   std::vector<protocol::SessionInfo> list(const std::vector<std::string>& roots, bool closed) const;
   // By id, closed ones too
