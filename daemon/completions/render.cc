@@ -79,19 +79,18 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation
           fmt::format("read tools[{}].function.parameters: '{}' cannot be called: a parameter's "
                       "name is 1 to {} bytes without quotes, angle brackets and control characters",
                       i, parameter.substr(0, kNameShown), engine::kParameterNameBytesMax));
-    if (const std::string lost =
-            schema != function->end() && schema->is_object() ? lost_reference(*schema) : "";
-        !lost.empty()) {
+    const bool declares = schema != function->end() && schema->is_object();
+    const Json flat = declares ? flat_schema(*schema) : Json::object();
+    const std::string lost = declares && flat["properties"].empty() ? lost_reference(*schema) : "";
+    if (!lost.empty()) {
       const std::string at = fmt::format("tools[{}].function.parameters.$ref", i);
       return refuse(at, fmt::format("read {}: nothing within the schema is at {}, so a call could "
                                     "have no arguments; put the definition there",
                                     at, utf8_prefix(lost, kNameShown)));
     }
     const auto strict = c.strict.find(name);
-    out.push_back(
-        {name, text_of(*function, "description"),
-         schema != function->end() && schema->is_object() ? flat_schema(*schema).dump() : "{}",
-         strict != c.strict.end() ? strict->second : nullptr});
+    out.push_back({name, text_of(*function, "description"), declares ? flat.dump() : "{}",
+                   strict != c.strict.end() ? strict->second : nullptr});
   }
   return out;
 }

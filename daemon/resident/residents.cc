@@ -68,7 +68,7 @@ std::shared_ptr<Resident> Residents::of(const std::string& root) {
       asks->ask(std::make_shared<SpareResident>(
           resident, world_.io, [this, root, which = std::weak_ptr<Resident>(resident)] {
             const auto at = residents_.find(root);
-            if (at != residents_.end() && at->second.resident == which.lock()) residents_.erase(at);
+            if (at != residents_.end() && at->second.resident == which.lock()) let_go(at);
           }));
   }
   const std::uint64_t bytes_max = memory / kResidentMemoryShare;

@@ -89,27 +89,37 @@ std::size_t behind_sections(std::string_view line) {
   }
 }
 
-// With the lines that it goes on in, by a backslash; ends with its newline, if it has one.
+// With the lines that it goes on in, by a backslash that is in no comment; ends with its newline,
+// if it has one.
 std::string_view take_setting(std::string_view& config) {
+  bool quoted = false, comment = false;
   std::size_t end = 0;
-  for (;;) {
-    end = std::min(config.find('\n', end), config.size());
-    auto before = config.substr(0, end);
-    if (before.ends_with('\r')) before.remove_suffix(1);
-    const auto last = before.find_last_not_of('\\');
-    const auto n_backslashes = before.size() - (last == before.npos ? 0 : last + 1);
-    end = std::min(end + 1, config.size());
-    if (end == config.size() || n_backslashes % 2 == 0) break;
+  for (; end < config.size() && config[end] != '\n'; ++end) {
+    const char c = config[end];
+    if (comment) continue;
+    if (c == '"') quoted = !quoted;
+    comment = !quoted && (c == '#' || c == ';');
+    if (c == '\\') end += config.substr(end + 1).starts_with("\r\n") ? 2 : 1;
   }
+  end = std::min(end + 1, config.size());
   const auto out = config.substr(0, end);
   config.remove_prefix(end);
   return out;
 }
 
 std::string joined(std::string_view setting) {
-  std::string out(setting);
-  for (const std::string_view end : {"\\\r\n", "\\\n"})
-    for (std::size_t at; (at = out.find(end)) != out.npos;) out.erase(at, end.size());
+  std::string out;
+  for (std::size_t i = 0; i < setting.size(); ++i) {
+    const auto rest = setting.substr(i);
+    if (rest.starts_with("\\\r\n")) {
+      i += 2;
+    } else if (rest.starts_with("\\\n")) {
+      i += 1;
+    } else {
+      out += setting[i];
+      if (setting[i] == '\\' && i + 1 < setting.size()) out += setting[++i];
+    }
+  }
   return out;
 }
 

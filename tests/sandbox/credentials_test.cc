@@ -200,7 +200,8 @@ TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
                 "[http \"https://a=b/\"] extraheader = SECRET\n"
                 "[http \"https://]=/\"] [http] extraheader = SECRET\n"
                 "[alias]\n\tx = !curl -H 'Authorization: SECRET'\n\ty = log \\\n--oneline\n"
-                "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n");
+                "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n"
+                "[sendemail]\n\tsmtpuser = me ; once = 25 \\\n\tsmtppass = SECRET\n");
   const auto ran = shell("cat .git/config", as_tools_do(scratch, scratch.wt));
   EXPECT_EQ(ran.output,
             "[imap]\n\tpass =\n[gitlab]\n\tprivate-token =\n"
@@ -211,7 +212,8 @@ TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
             "[remote \"d\"]\n\turl = https://git.example/d.git\n\tfetch = +d\n"
             "[http \"https://a=b/\"] extraheader =\n[http \"https://]=/\"] [http] extraheader =\n"
             "[alias]\n\tx =\n\ty = log \\\n--oneline\n"
-            "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n");
+            "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n"
+            "[sendemail]\n\tsmtpuser = me ; once = 25 \\\n\tsmtppass =\n");
 }
 
 TEST(Credentials, AreNotShownOfALinkedWorktreesRepository) {

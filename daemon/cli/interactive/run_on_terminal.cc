@@ -16,6 +16,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <optional>
 #include <utility>
 
 #include "daemon/cli/interactive/alternate_screen.h"
@@ -31,6 +32,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kUnreadBytesMax = 64u << 10;
 // Between a program's end and the end of what it wrote; no end is seen only on a loaded machine.
 constexpr std::chrono::seconds kRestWithin{2};
+// Behind SIGTERM
+constexpr std::chrono::seconds kEndWithin{2};
 // The first screen, the cursor, and colours: as the next to write to the terminal expects them.
 constexpr std::string_view kFirstScreen = "\x1b[?1049l", kPlain = "\x1b[m\x1b[?25h";
 
@@ -220,7 +223,7 @@ tl::expected<int, int> run_on_terminal(const TerminalProgram& program, int tty) 
   if (const int error = spawn(program, pty->name, pid)) return tl::unexpected(error);
   pty->inner = tools::Fd();
   Relay relay(program, tty, pty->outer.get(), pid);
-  bool told_to_end = false;
+  std::optional<Clock::time_point> told_to_end;
   int status = 0;
   for (;;) {
     relay.pass_some(kLookedAfterEvery);
@@ -229,7 +232,13 @@ tl::expected<int, int> run_on_terminal(const TerminalProgram& program, int tty) 
     if (changed == pid && WIFSTOPPED(status)) relay.end(SIGTERM);
     if (changed == pid && !WIFSTOPPED(status)) break;
     if (changed < 0 && errno != EINTR) break;
-    if (program.given_up() && !std::exchange(told_to_end, true)) relay.end(SIGTERM);
+    if (!program.given_up()) continue;
+    if (!told_to_end) {
+      told_to_end = Clock::now();
+      relay.end(SIGTERM);
+    } else if (Clock::now() - *told_to_end > kEndWithin) {  // an interactive shell stays
+      relay.end(SIGKILL);
+    }
   }
   // With its leader's end the terminal has hung up, for its jobs too: what was written before
   // comes, then the end.
