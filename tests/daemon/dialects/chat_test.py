@@ -34,6 +34,16 @@ class ChatTest(DialectCase):
         for _ in range(n):
             self.daemon.wait_for_log("generation.end", self.daemon.process)
 
+    def test_a_tool_whose_reference_leads_nowhere_needs_properties_of_its_own(self):
+        self.start({"text": "hm</think>Hello."})
+        def asked(**parameters):
+            tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "$ref": "#/$defs/gone", **parameters}}}
+            return self.chat(messages=[{"role": "user", "content": "Hi."}], tools=[tool])
+        status, refused = asked()
+        self.assertEqual((status, refused["error"]["param"]), (400, "tools[0].function.parameters.$ref"))
+        self.assertIn("put the definition there", refused["error"]["message"])
+        self.assertEqual(asked(properties={"q": {"type": "string"}})[0], 200)
+
     def test_a_second_turn_evaluates_what_is_new(self):
         said = "I write it." + call("write", path="a", text="x")
         self.start({"text": "hm</think>" + said}, {"text": "ok</think>Done."})

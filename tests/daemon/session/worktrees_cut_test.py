@@ -10,12 +10,13 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 from client import Client, Daemon, Refused, call, remove_home, say
+from git_root import GitRoot
 
 LARES = EXECUTABLE = ""
 MANY = 800  # files, so that a worktree of them is not made, looked at, applied or removed at once
 
 
-class WorktreesCutTest(unittest.TestCase):
+class WorktreesCutTest(GitRoot, unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-worktrees-cut-"))
         self.addCleanup(remove_home, self.home)
@@ -27,21 +28,6 @@ class WorktreesCutTest(unittest.TestCase):
         self.git("commit", "-q", "-m", "first")
         self.daemon = Daemon(EXECUTABLE, self.home, "prompts")
         self.addCleanup(lambda: self.daemon.stop())
-
-    def git(self, *args, root=None):
-        env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
-        who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
-        return subprocess.run(["git", *who, "-C", root or self.root, *args], env=env, check=True, stdout=subprocess.PIPE).stdout.decode()
-
-    def write(self, path, text, root=None):
-        path = os.path.join(root or self.root, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as f:
-            f.write(text)
-
-    def read(self, path, root=None):
-        with open(os.path.join(root or self.root, path)) as f:
-            return f.read()
 
     def write_many(self, root=None):
         for i in range(MANY):

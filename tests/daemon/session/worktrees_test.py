@@ -15,6 +15,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 from client import Client, Daemon, Refused, call, remove_home
+from git_root import GitRoot
 
 LARES = EXECUTABLE = ""
 THINK = "hm</think>"
@@ -25,7 +26,7 @@ def bash(command):
     return THINK + "So." + call("bash", command=command)
 
 
-class WorktreesTest(unittest.TestCase):
+class WorktreesTest(GitRoot, unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-worktrees-"))
         self.addCleanup(remove_home, self.home)
@@ -43,21 +44,6 @@ class WorktreesTest(unittest.TestCase):
     def tearDown(self):
         if self.daemon:
             self.daemon.stop()
-
-    def git(self, *args, root=None):
-        env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
-        who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
-        return subprocess.run(["git", *who, "-C", root or self.root, *args], env=env, check=True, stdout=subprocess.PIPE).stdout.decode()
-
-    def write(self, path, text, root=None):
-        path = os.path.join(root or self.root, path)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w") as f:
-            f.write(text)
-
-    def read(self, path, root=None):
-        with open(os.path.join(root or self.root, path)) as f:
-            return f.read()
 
     def start(self, *answers):
         self.daemon = Daemon(EXECUTABLE, self.home, [a if isinstance(a, dict) else {"text": a} for a in answers])

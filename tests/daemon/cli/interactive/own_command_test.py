@@ -42,6 +42,15 @@ class OwnCommandTest(TerminalCase):
         self.assertEqual(self.prompts()[1][0], "And now?")
         self.leave(t)
 
+    def test_a_shell_ends_when_lares_is_told_to(self):
+        self.start()
+        t = self.open(width=100)
+        t.write("!echo $$ >pid; exec bash --norc -i\r")
+        t.until(r"bash-[\d.]+[$#] ?$")
+        t.signal(signal.SIGTERM)
+        t.wait()
+        self.assertFalse(self.lives(self.read(os.path.join(self.root, "pid")).strip()))
+
     def test_several_are_kept_and_a_long_output_is_clipped(self):
         self.start(THINK + "Seen.")
         t = self.open(width=100, height=50)
