@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/read_until.hpp>
@@ -150,6 +151,23 @@ std::vector<int> descendants_of(int pid) {
   return all;
 }
 
+// By which number its own namespace knows it, and how many namespaces know it; 0 when it is gone.
+struct Known {
+  int pid = 0, namespaces = 0;
+};
+Known known_as(int pid) {
+  std::ifstream status(fmt::format("/proc/{}/status", pid));
+  constexpr std::string_view kField = "NSpid:";
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with(kField)) continue;
+    std::istringstream numbers(line.substr(kField.size()));
+    Known out;
+    while (numbers >> out.pid) ++out.namespaces;
+    return out;
+  }
+  return {};
+}
+
 // "" when it is gone or hides that.
 std::string program_of(int pid) {
   std::error_code failed;
@@ -196,6 +214,17 @@ class Running : public Process {
     child_->reap_later();
   }
   int pid() const override { return child_->pid; }
+  std::vector<int> tree_of(int pid) const override {
+    const int namespaces = known_as(child_->pid).namespaces + (hides_ ? 1 : 0);
+    for (const int outside : descendants_of(child_->pid)) {
+      const auto known = known_as(outside);
+      if (known.pid != pid || known.namespaces != namespaces) continue;
+      auto tree = descendants_of(outside);
+      tree.insert(tree.begin(), outside);
+      return tree;
+    }
+    return {};
+  }
   // One that has become another program, or has threads, may be at work while it is alone.
   bool alone() const override {
     const auto all = descendants_of(child_->pid);

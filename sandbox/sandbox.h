@@ -119,7 +119,10 @@ class Process {
   virtual ~Process() = default;
   // None of its processes is left but the command, which is the program it was; in doubt, false
   virtual bool alone() const = 0;
-  virtual int pid() const = 0;                        // of the launcher, on the host
+  virtual int pid() const = 0;  // of the launcher, on the host
+  // The host's numbers of the process that is `pid` inside and of what runs below it, that one
+  // first. Empty: there is none, or it is of a namespace that the command made.
+  virtual std::vector<int> tree_of(int pid) const = 0;
   virtual asio::posix::stream_descriptor& in() = 0;   // to its stdin
   virtual asio::posix::stream_descriptor& out() = 0;  // from its stdout and stderr, joined
   virtual asio::awaitable<Exit> wait() = 0;           // once

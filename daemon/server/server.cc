@@ -16,6 +16,7 @@
 #include "daemon/http/server.h"
 #include "daemon/mcp/door.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/protocol/job_wire.h"
 #include "daemon/protocol/mcp_wire.h"
 #include "daemon/protocol/overlay_wire.h"
 #include "daemon/repository.h"
@@ -55,7 +56,8 @@ enum class Changes { nothing, something, what_runs };
 Changes changes(const std::string& method) {
   for (const std::string_view ends :
        {ServerShutdown::kMethod, SessionClose::kMethod, PromptWithdraw::kMethod,
-        TurnInterrupt::kMethod, QuestionReply::kMethod, ApprovalReply::kMethod})
+        TurnInterrupt::kMethod, QuestionReply::kMethod, ApprovalReply::kMethod,
+        SessionStopJob::kMethod})
     if (method == ends) return Changes::what_runs;
   for (const std::string_view some :
        {SessionCreate::kMethod, PromptSend::kMethod, SessionRewind::kMethod,
@@ -566,6 +568,15 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (!read(request)) co_return bad();
     if (request.withdraw) session->withdraw_all();
     co_return ok(TurnInterruptResult{session->interrupt(request.turn_id)});
+  }
+  if (method == SessionJobs::kMethod) co_return ok(session->jobs());
+  if (method == SessionStopJob::kMethod) {
+    SessionStopJob request;
+    if (!read(request)) co_return bad();
+    auto stopping = session->stop_job(request.host_pid);
+    auto stopped = co_await std::move(stopping);
+    if (!stopped) co_return tl::unexpected(stopped.error());
+    co_return ok(*stopped);
   }
   if (method == ApprovalReply::kMethod) {
     ApprovalReply request;

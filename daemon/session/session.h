@@ -42,6 +42,10 @@
 namespace lares::daemon {
 
 class Worktrees;
+namespace protocol {
+struct SessionJobsResult;
+struct SessionStopJobResult;
+}  // namespace protocol
 
 // A connection that follows a session. Called on the io executor; lines end with their newline.
 class Subscriber {
@@ -124,6 +128,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<>> set_policy(std::string policy);
   asio::awaitable<Reply<>> set_title(std::string title);  // its first line, bounded
   const Journal& journal() const { return journal_; }
+
+  // jobs.cc
+  protocol::SessionJobsResult jobs() const;
+  asio::awaitable<Reply<protocol::SessionStopJobResult>> stop_job(std::int64_t host_pid);
 
   // rewind.cc
   asio::awaitable<Reply<protocol::SessionRewindResult>> rewind(protocol::SessionRewind request);

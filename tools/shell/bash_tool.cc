@@ -19,7 +19,6 @@
 
 #include "tools/clip.h"
 #include "tools/shell/explain.h"
-#include "tools/shell/jobs.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -258,13 +257,6 @@ Tool* BashTool::for_reading() {
     for_reading_ = std::make_unique<BashTool>(io_, options);
   }
   return for_reading_.get();
-}
-
-bool any_job_runs(const std::vector<std::unique_ptr<Tool>>& tools) {
-  return std::ranges::any_of(tools, [](const auto& tool) {
-    const auto* const bash = dynamic_cast<const BashTool*>(tool.get());
-    return bash && bash->any_job_runs();
-  });
 }
 
 asio::awaitable<std::string> BashTool::news() {
@@ -532,6 +524,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
     add_told(text, sandbox_says);
     for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(text, line);
+    for (const auto& line : shell_.jobs.stopped_by_user()) add_line(text, line);
     if (shell_.inside) add_told(text, sandbox::told_of(shell_.inside->end(process.alone())));
     add_told(text, hidden);
     if (shell_.secrets && !options_.worktree_readonly) {  // else what appeared is somebody else's

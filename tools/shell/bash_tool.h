@@ -17,6 +17,7 @@
 #include "tools/off_thread.h"
 #include "tools/shell/command.h"
 #include "tools/shell/job_table.h"
+#include "tools/shell/jobs.h"
 
 namespace lares::tools {
 
@@ -29,9 +30,11 @@ class BashTool : public Tool {
   Tool* for_reading() override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
   asio::awaitable<std::string> news() override;
-  bool any_job_runs() const {
-    return shell_.process && shell_.jobs.any_runs() && !has_ended(shell_.process->pid());
-  }
+  // What jobs.h is about, of this shell and of the one for reading: jobs.cc.
+  bool any_job_runs() const;
+  void add_running(std::vector<RunningJob>& out) const;
+  // The processes to end, as the host numbers them; empty: no job is that process.
+  std::vector<int> stop(int host_pid);
 
  private:
   struct Shell {

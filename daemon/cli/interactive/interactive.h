@@ -20,6 +20,7 @@
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
+#include "daemon/protocol/job_wire.h"
 #include "daemon/shown/changes.h"
 #include "daemon/skills/skills.h"
 
@@ -114,6 +115,8 @@ class Interactive {
   void undo();
   void fork(const std::string& argument);
   void fork_before(std::int64_t turn_id);
+  Result<std::vector<protocol::JobInfo>> running_jobs();
+  void jobs(const std::string& argument);
 
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
   std::string one_row(std::string_view text) const;

@@ -191,4 +191,36 @@ void Interactive::fork_before(std::int64_t turn_id) {
   if (resumed && turn != turns->end()) input_->put_back(turn->prompt);
 }
 
+// None where there is no session: its shell is what has them.
+Result<std::vector<protocol::JobInfo>> Interactive::running_jobs() {
+  if (!talk_.has_session()) return {};
+  auto found =
+      link_.call<protocol::SessionJobsResult>(protocol::SessionJobs{talk_.session().session_id});
+  if (!found) return tl::unexpected(found.error());
+  return std::move(found->jobs);
+}
+
+void Interactive::jobs(const std::string& argument) {
+  const auto running = running_jobs();
+  if (!running) return complain(running.error());
+  if (argument.empty()) {
+    if (running->empty()) return view_.note(Style::dim, "no background job of this session runs");
+    for (const auto& job : *running)
+      screen_.line(one_row(
+          fmt::format("{:>7}  {:>4}  {}", job.pid, age(job.began_ms), one_line(job.command))));
+    return view_.note(Style::dim, "/jobs PID stops one, with what it has started");
+  }
+  const auto job = std::ranges::find(*running, number_in(argument), &protocol::JobInfo::pid);
+  if (job == running->end())
+    return view_.note(Style::yellow,
+                      fmt::format("/jobs [PID]: {} is none of the {} background jobs; /jobs lists "
+                                  "them",
+                                  argument, running->size()));
+  const auto stopped = link_.call<protocol::SessionStopJobResult>(
+      protocol::SessionStopJob{talk_.session().session_id, job->host_pid});
+  if (!stopped) return complain(stopped.error());
+  view_.note(Style::dim, one_row(fmt::format("{} {}: {}", stopped->killed ? "killed" : "stopped",
+                                             job->pid, one_line(job->command))));
+}
+
 }  // namespace lares::cli

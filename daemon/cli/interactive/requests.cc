@@ -208,6 +208,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
       return thinking(line.argument);
     case Slash::output:
       return output(line.argument);
+    case Slash::jobs:
+      return jobs(line.argument);
     case Slash::copy:
       return copy();
     case Slash::review:
@@ -248,7 +250,8 @@ void Interactive::help() {
   const auto row = [&](const std::string& what, std::string_view help) {
     text += fmt::format("  {:<20} {}\n", what, help);
   };
-  for (const auto& c : slash_commands()) row(fmt::format("/{} {}", c.name, c.argument), c.help);
+  for (const auto& c : slash_commands())
+    if (c.what != Slash::help) row(fmt::format("/{} {}", c.name, c.argument), c.help);
   row("Enter, Alt-Enter", "sends, or steers the running turn; begins another line");
   row("!COMMAND", "your shell runs it; the next prompt brings its output");
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
@@ -346,6 +349,8 @@ void Interactive::status() {
   if (talk_.has_session())
     text += fmt::format("{:<10} {}, context of {} tokens\n", "session", talk_.session().session_id,
                         grouped(talk_.session().context_tokens));
+  if (const auto jobs = running_jobs(); jobs && !jobs->empty())
+    text += fmt::format("{:<10} {} in the background; /jobs lists them\n", "jobs", jobs->size());
   transcript_.lines(text);
 }
 

@@ -34,6 +34,8 @@ constexpr std::array kCommands{
     SlashCommand{Slash::thinking, "thinking", "[on|off]",
                  "the last turn's thinking; on: as it is written"},
     SlashCommand{Slash::output, "output", "[N]", "all that came of the last call, or the Nth last"},
+    SlashCommand{Slash::jobs, "jobs", "[PID]", "background jobs of the shell; PID: stops that one",
+                 true},
     SlashCommand{Slash::copy, "copy", "", "the last answer, to the clipboard"},
     SlashCommand{Slash::status, "status", "", "what the daemon does", true},
     SlashCommand{Slash::prefix, "prefix", "", "what of the repository the model has before it",
@@ -44,7 +46,8 @@ constexpr std::array kCommands{
 constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
     {"?", "help"},       {"exit", "quit"},        {"q", "quit"},
     {"clear", "new"},    {"context", "status"},   {"cost", "status"},
-    {"usage", "status"}, {"approvals", "policy"}, {"permissions", "policy"}};
+    {"usage", "status"}, {"approvals", "policy"}, {"permissions", "policy"},
+    {"bashes", "jobs"},  {"tasks", "jobs"}};
 
 bool is_name(std::string_view word) {
   return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {

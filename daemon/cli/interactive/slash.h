@@ -28,6 +28,7 @@ enum class Slash {
   compact,
   thinking,
   output,
+  jobs,
   copy,
   review,
   quit

@@ -8,7 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
-from client import Client, Daemon, call, remove_home, say
+from client import Client, Daemon, Refused, call, remove_home, say
 
 EXECUTABLE = ""
 LOOKS = 2.5  # seconds in which an idle shell is looked at twice: what has not happened then does not
@@ -155,6 +155,27 @@ class WakeTest(unittest.TestCase):
         steps = ["hm</think>" + call("bash", command=command) for i in range(9) for command in (f"cd /; true {i}", "pwd")]
         seen = self.turn(c, s, "a", *steps, "hm</think>Done.", mode="ask")
         self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+
+    def test_what_the_user_stops_begins_no_turn_and_the_model_reads_of_it_with_its_next_command(self):
+        c = self.start()
+        s = self.session(c)
+        self.assertEqual(c.call("session/jobs", sessionId=s).get("jobs", []), [])
+        self.turn(c, s, "a", self.job("never", after="300"), "hm</think>I wait for it.", "hm</think>Not said.")
+        (job,) = c.call("session/jobs", sessionId=s)["jobs"]
+        self.assertIn("sleep 300; echo never is built", job["command"])
+        self.assertLess(abs(time.time() - job["beganMs"] / 1000), 60)
+        self.assertEqual(command_of(job["hostPid"]), "bash")
+        self.assertIn(job["hostPid"], descendants(self.daemon.process.pid))
+        with self.assertRaisesRegex(Refused, f"no background job of session {s} is that one"):
+            c.call("session/stop_job", sessionId=s, hostPid=self.daemon.process.pid)
+        self.assertFalse(c.call("session/stop_job", sessionId=s, hostPid=job["hostPid"]).get("killed", False))
+        self.assertNotIn(job["hostPid"], descendants(self.daemon.process.pid))
+        self.assertEqual(c.call("session/jobs", sessionId=s).get("jobs", []), [])
+        time.sleep(LOOKS)
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
+        seen = self.turn(c, s, "b", "hm</think>So." + call("bash", command="echo on"), "hm</think>I see.")
+        output = [m["params"]["item"]["output"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertRegex(output[0], rf"^on\n\[background job {job['pid']} was stopped by the user: .*sleep 300")
 
     def test_who_begins_a_turn_meanwhile_has_one_of_their_own(self):
         c = self.start()

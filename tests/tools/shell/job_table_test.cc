@@ -46,7 +46,7 @@ TEST(ShellJobs, APipelineIsOneJobAndALongCommandIsCut) {
   ShellJobs jobs;
   EXPECT_THAT(jobs.take("[1]  27744 Exit 1                  false\n     27745 Done                 "
                         "   | cat\nprinted in between\n"),
-              ElementsAre("[background job 27744 ended: false: Exit 1]"));
+              ElementsAre("[background job 27744 ended: false | cat: Exit 1]"));
   jobs.take("[1]+ 9 Stopped                 " + std::string(500, 'x') + "\n");
   EXPECT_TRUE(jobs.any_runs());
   const auto told = jobs.take("[1]+ 9 Terminated              " + std::string(500, 'x') + "\n");
@@ -61,6 +61,41 @@ TEST(ShellJobs, WhatRanIsKilledWithTheShell) {
   jobs.take("[1]- 5 Running                 sleep 9 &\n[2]+ 6 Done                    true\n");
   EXPECT_THAT(jobs.killed(), ElementsAre("[background job 5 was killed with the shell: sleep 9]"));
   EXPECT_TRUE(jobs.killed().empty() && !jobs.any_runs());
+}
+
+// As bash prints them just after they began, and later.
+TEST(ShellJobs, APipelineHasAllItsProcesses) {
+  ShellJobs jobs;
+  jobs.take(
+      "[1]+ 20481 Running                 { sleep 2; }\n     20482                       | cat "
+      "&\n");
+  ASSERT_EQ(jobs.running().size(), 1u);
+  EXPECT_THAT(jobs.running()[0].pids, ElementsAre(20481, 20482));
+  EXPECT_EQ(jobs.running()[0].command, "{ sleep 2; } | cat");
+  jobs.take(
+      "[1]+ 20481 Running                 { sleep 2; }\n     20482 Running                 | "
+      "cat &\n");
+  EXPECT_THAT(jobs.running()[0].pids, ElementsAre(20481, 20482));
+}
+
+TEST(ShellJobs, OneThatTheUserStoppedIsToldApart) {
+  ShellJobs jobs;
+  const auto* const both = "[1]- 5 Running                 one &\n[2]+ 6 Running           two &\n";
+  jobs.take(both);
+  jobs.stopped(6);
+  EXPECT_THAT(jobs.take(both), ElementsAre()) << "it takes a moment to end";
+  ASSERT_EQ(jobs.running().size(), 1u);
+  EXPECT_EQ(jobs.running()[0].command, "one");
+  EXPECT_THAT(jobs.stopped_by_user(), ElementsAre());
+  EXPECT_THAT(
+      jobs.take("[1]- 5 Running                 one &\n[2]+ 6 Terminated              two\n"),
+      ElementsAre());
+  EXPECT_THAT(jobs.stopped_by_user(),
+              ElementsAre("[background job 6 was stopped by the user: two]"));
+  EXPECT_THAT(jobs.stopped_by_user(), ElementsAre());
+  jobs.stopped(5);
+  EXPECT_FALSE(jobs.any_runs());
+  EXPECT_THAT(jobs.killed(), ElementsAre("[background job 5 was stopped by the user: one]"));
 }
 
 TEST(ShellJobs, ManyAreCounted) {

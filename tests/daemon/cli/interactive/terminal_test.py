@@ -330,6 +330,27 @@ class TerminalTest(TerminalCase):
         t.until(r"/output \[N\]: N is 1, the last call, to 2")
         self.leave(t)
 
+    def test_background_jobs_are_listed_and_stopped(self):
+        self.start(THINK + call("bash", command="sleep 1234 & (sleep 4321; echo never) & echo begun"), THINK + "Both run.", THINK + "Not said.")
+        t = self.open()
+        t.write("/jobs\r")
+        t.until(r"no background job of this session runs\n› ?$")
+        t.write("Do it.\r")
+        t.until(r"Both run\..*finished.*› ?$")
+        t.write("/jobs\r")
+        text = t.until(r"\n +\d+ +\d+s  sleep 1234\n +\d+ +\d+s  \( sleep 4321; echo never \)\n/jobs PID stops one[^\n]*\n› ?$")
+        pid = re.search(r"\n +(\d+) +\d+s  \( sleep 4321", text)[1]
+        t.write("/status\r")
+        t.until(r"jobs +2 in the background; /jobs lists them\n› ?$")
+        t.write("/jobs 1234\r")
+        t.until(r"/jobs \[PID\]: 1234 is none of the 2 background jobs; /jobs lists\s+them\n› ?$")
+        t.write(f"/jobs {pid}\r")
+        t.until(rf"\nstopped {pid}: \( sleep 4321; echo never \)\n› ?$")
+        t.write("/jobs\r")
+        text = t.until(r"stopped .*sleep 1234\n/jobs PID[^\n]*\n› ?$")
+        self.assertNotIn("4321", text.rpartition("› /jobs")[2])
+        self.leave(t)
+
     def test_a_plan_is_a_list_of_steps(self):
         steps = '[{"step": "look", "status": "done"}, {"step": "mend what is broken over there", "status": "in_progress"}, {"step": "test", "status": "pending"}]'
         self.start(THINK + call("plan", steps=steps).replace('string="true">[', 'string="false">['), THINK + "Done.")
