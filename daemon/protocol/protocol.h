@@ -210,9 +210,10 @@ struct PromptHeadResult {
 struct SkippedFile {
   std::string path, why;
 };
-// Looks at a directory the way a session would: which files the model will see. `root` may be any
-// directory inside a git worktree: the worktree's top is used and returned. Not a worktree: the
-// directory itself. Errors: not_found.
+// Where a session would work that is begun in this directory. `root` may be any directory inside a
+// git worktree: the worktree's top is used and returned. Not a worktree: the directory itself. What
+// the model will see of it: repo/prefix. Errors: not_found; invalid_params where no session may
+// begin, with why.
 struct RepoOpen {
   static constexpr std::string_view kMethod = "repo/open";
   std::string root;  // absolute
@@ -220,9 +221,6 @@ struct RepoOpen {
 struct RepoOpenResult {
   std::string root;  // absolute, symlinks resolved: give this one to session/create
   bool git = false;
-  std::int64_t n_files = 0, n_shown = 0, shown_bytes = 0;
-  std::int64_t n_tokens = -1;  // of the whole rendered repository; -1 while the engine is loading
-  std::vector<SkippedFile> skipped;  // the first 200
 };
 
 // What of a repository stands before its sessions. With `files`, file by file. epoch 0: nothing

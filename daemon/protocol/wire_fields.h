@@ -149,11 +149,6 @@ template <class V>
 void fields(V& v, RepoOpenResult& x) {
   v.r("root", x.root);
   v.r("git", x.git);
-  v.r("nFiles", x.n_files);
-  v.r("nShown", x.n_shown);
-  v.r("shownBytes", x.shown_bytes);
-  v.r("nTokens", x.n_tokens);
-  v.o("skipped", x.skipped);
 }
 template <class V>
 void fields(V& v, RepoScrub& x) {

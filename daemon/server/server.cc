@@ -23,14 +23,12 @@
 #include "daemon/server/connection.h"
 #include "daemon/session/worktrees.h"
 #include "daemon/turn/prompt.h"
-#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {
 
 using namespace protocol;
 
-constexpr std::size_t kSkippedShown = 200;
 constexpr std::chrono::milliseconds kLastWords{500};
 constexpr int kCrowdedRetryMs = 1000;
 
@@ -285,33 +283,6 @@ asio::awaitable<ServerStatusResult> Server::status() {
   co_return r;
 }
 
-asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
-  const auto root = repository_root(request.root);
-  if (!root) co_return no(Code::not_found, root.error());
-  if (const auto why = why_no_session(root->root); !why.empty())
-    co_return no(Code::invalid_params, why);
-  RepoOpenResult r{.root = root->root, .git = root->git};
-  const auto look = [&] { return tools::list_files({.root = root->root}); };
-  const auto files = co_await on_disk_pool(disk_, look);
-  if (!files) co_return no(Code::not_found, files.error().message);
-  r.n_files = static_cast<std::int64_t>(files->size());
-  for (const auto& file : *files) {
-    if (file.skipped.empty()) {
-      ++r.n_shown;
-      r.shown_bytes += static_cast<std::int64_t>(file.content.size());
-    } else if (r.skipped.size() < kSkippedShown) {
-      r.skipped.push_back({file.path, file.skipped});
-    }
-  }
-  if (const engine::Engine* engine = host_.engine()) {
-    const auto count = [&] {
-      return engine->tokenizer().encode(tools::render_repository(*files), false).size();
-    };
-    r.n_tokens = static_cast<std::int64_t>(co_await on_disk_pool(disk_, count));
-  }
-  co_return ok(std::move(r));
-}
-
 Reply<> Server::not_stopping(const std::string& method) const {
   if (stopping_ == Stopping::no || changes(method) != Changes::something) return {};
   return no(Code::not_ready, method + ": the daemon is stopping",
@@ -361,7 +332,11 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == RepoOpen::kMethod) {
     RepoOpen request;
     if (!read(request)) co_return bad();
-    co_return co_await open_repository(std::move(request));
+    const auto root = repository_root(request.root);
+    if (!root) co_return no(Code::not_found, root.error());
+    if (const auto why = why_no_session(root->root); !why.empty())
+      co_return no(Code::invalid_params, why);
+    co_return ok(RepoOpenResult{.root = root->root, .git = root->git});
   }
   if (method == RepoPrefix::kMethod) {
     RepoPrefix request;

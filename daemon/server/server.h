@@ -69,7 +69,6 @@ class Server {
   void serve_client(const std::shared_ptr<Connection>& connection);
   void refuse(Listener::Protocol::socket& socket);  // it is one too many
   asio::awaitable<protocol::ServerStatusResult> status();
-  asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method,
                                                      protocol::Json params);  // rules.cc
   asio::awaitable<Reply<protocol::Json>> about_transfer(std::shared_ptr<Connection> from,

@@ -79,7 +79,7 @@ TEST(Compose, ASmallRepositoryIsWrittenAsEver) {
   const auto base = composed(files);
   expect_sound(base);
   EXPECT_FALSE(base.has_tree);
-  const auto want = tools::render_repository(test::as_list(files));
+  const auto want = tools::test::render_repository(test::as_list(files));
   EXPECT_EQ(text_of(base, kHead.size()), want);
   EXPECT_NE(want.find("one\ntwo\n"), std::string::npos);
   // Tokenised file by file or at once, the tokens are the same: no merge reaches across `>\n<`.
@@ -93,7 +93,7 @@ TEST(Compose, ATreeComesWithTheSixteenThousandthToken) {
   Workspace files;
   const auto n_plain = [&] {
     return static_cast<std::int64_t>(
-        tokenizer().encode(tools::render_repository(test::as_list(files)), false).size());
+        tokenizer().encode(tools::test::render_repository(test::as_list(files)), false).size());
   };
   int i = 0;
   while (n_plain() < kPlainTokens) {

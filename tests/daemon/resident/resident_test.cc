@@ -18,7 +18,7 @@
 #include "daemon/repository.h"
 #include "daemon/turn/prompt.h"
 #include "tests/daemon/resident/resident_case.h"
-#include "tools/workspace/workspace.h"
+#include "tests/tools/workspace/plain_repository.h"
 
 namespace lares::daemon {
 namespace {
@@ -116,7 +116,7 @@ TEST_F(ResidentTest, ASmallRepositoryIsTheTextItAlwaysWas) {
     const auto one = co_await begun(resident);
     const std::vector<engine::Segment> whole{
         {prompt_head(), true},
-        {tools::render_repository(*tools::list_files({.root = root_})), false}};
+        {tools::test::render_repository(*tools::test::list_files({.root = root_})), false}};
     EXPECT_EQ(one.base->tokens, host.engine()->tokenizer().encode(whole));
   });
 }

@@ -3,7 +3,7 @@
 
 #include "tests/tools/git/git_case.h"
 #include "tools/git/worktree.h"
-#include "tools/workspace/workspace.h"
+#include "tests/tools/workspace/plain_repository.h"
 
 namespace lares::tools {
 namespace {
@@ -46,7 +46,7 @@ TEST_F(GitSparse, ARepositoryWhoseFormatNamesWhatOnlyGitMindsIsOneLikeOthers) {
     sh(root(), std::string("git config extensions.") + extension);
   repo_.write("in/a", "changed\n");
   EXPECT_EQ(git({{"command", "status"}}).text, gits_status());
-  const auto files = list_files({.root = root().string()});
+  const auto files = test::list_files({.root = root().string()});
   ASSERT_TRUE(files) << files.error().message;
   ASSERT_EQ(files->size(), 2u);
   EXPECT_EQ(files->front().path, "in/a");

@@ -3,11 +3,14 @@
 #include <clocale>
 
 #include "tests/tools/scratch.h"
+#include "tests/tools/workspace/plain_repository.h"
 #include "tools/text.h"
 #include "tools/workspace/own_files.h"
 
 namespace lares::tools {
 namespace {
+
+using test::list_files, test::render_repository, test::WorkspaceOptions;
 
 std::vector<std::string> names(const std::vector<File>& files) {
   std::vector<std::string> out;
