@@ -1,11 +1,11 @@
 #include "daemon/repository.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 
 #include <fmt/format.h>
 
+#include "sandbox/user_home.h"
 #include "tools/text.h"
 #include "tools/workspace/own_files.h"
 
@@ -45,14 +45,13 @@ tl::expected<RepositoryRoot, std::string> repository_root(const std::string& dir
 std::string why_no_session(const std::string& root) {
   namespace fs = std::filesystem;
   std::error_code ec;
-  const char* const set = std::getenv("HOME");
-  const fs::path home = set && *set == '/' ? fs::canonical(set, ec) : fs::path();
+  const fs::path home = sandbox::user_home();
   const fs::path top(root);
   const auto within = [](const fs::path& inner, const fs::path& outer) {
     return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
            outer.end();
   };
-  if (!ec && !home.empty() && home != home.root_path() && within(home, top))
+  if (!home.empty() && within(home, top))
     return fmt::format(
         "open the repository {}: it {} your home directory, of which no model should see all; go "
         "into a project's own folder, or make it a repository with `git init` there",

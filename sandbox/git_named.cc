@@ -12,7 +12,7 @@
 
 #include "sandbox/fd.h"
 #include "sandbox/git_config.h"
-#include "sandbox/policy.h"
+#include "sandbox/user_home.h"
 
 namespace lares::sandbox {
 namespace {

@@ -1,6 +1,5 @@
 #include "sandbox/policy.h"
 
-#include <pwd.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "sandbox/network.h"
+#include "sandbox/user_home.h"
 
 namespace lares::sandbox {
 namespace {
@@ -158,21 +158,6 @@ std::uint64_t memory_bytes_max() {
   if (pages <= 0 || page <= 0) return kMemoryBytesMin;
   return std::max(kMemoryBytesMin, static_cast<std::uint64_t>(pages) *
                                        static_cast<std::uint64_t>(page) / kMemoryShare);
-}
-
-std::string user_home() {
-  std::string home;
-  if (const char* value = ::getenv("HOME"); value && *value) home = value;
-  if (home.empty()) {
-    std::array<char, 4096> buffer;
-    passwd entry, *found = nullptr;
-    if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 && found)
-      home = found->pw_dir;
-  }
-  std::error_code failed;
-  const auto resolved = std::filesystem::canonical(home, failed);
-  if (failed || resolved == "/" || !std::filesystem::is_directory(resolved, failed)) return {};
-  return resolved.native();
 }
 
 std::vector<std::string> environment(Backend backend, const std::string& home,

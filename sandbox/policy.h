@@ -14,10 +14,6 @@ namespace lares::sandbox {
 inline constexpr std::size_t kCoversMax = 16'384;
 Error too_many_covers(std::size_t n);
 
-// The home directory of the user the daemon runs as: $HOME, else from the password database; ""
-// when there is none to speak of.
-std::string user_home();
-
 // The scrubbed environment: an allow-list of the caller's own variables, fixed ones that keep
 // programs from asking or paging, then `extra` (NAME=value, which win).
 std::vector<std::string> environment(Backend backend, const std::string& home,
