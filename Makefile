@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow fuzz test-clients test-kernel bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan racecheck soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow fuzz test-clients test-kernel bench bench-residency bench-sandbox bench-snapshots bench-git bench-sessions bench-http bench-text bench-peer asan tsan racecheck soak nano-train nano-eval format clean
 
 all: build
 
@@ -116,6 +116,13 @@ bench-snapshots: deps
 	@ninja -C $(BUILD) -j $(JOBS) lares_snapshot_bench
 	@$(BUILD)/tests/lares_snapshot_bench
 
+# What the git tool, an outline and a snapshot cost in a repository of yours: make bench-git DIR=/path
+bench-git: deps
+	@[ -n "$(DIR)" ] || { echo "make bench-git DIR=/path/of/a/repository" >&2; exit 2; }
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares_git_bench
+	@$(BUILD)/tests/lares_git_bench "$(DIR)"
+
 # `lares sessions` with 1,000 of them on disk; fails where it takes longer than 100 ms.
 bench-sessions: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
@@ -150,7 +157,8 @@ nano-eval: build
 	@python3 engine/nano/eval.py --bin $(BUILD)/bin --tasks 200 --floor 85
 
 format:
+	@.ci/install-packages clang-format
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-races $(BUILD).log
+	@rm -rf $(BUILD) $(BUILD)-* $(BUILD).log
