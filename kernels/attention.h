@@ -1,13 +1,14 @@
 // Attention of one query position over a list of rows that are keys and values at once, with a sink
 // in the denominator.
-//   s_i = scale <q_h, k_i>;  M = max_i s_i;  o_h = sum_i P(exp(s_i - M)) k_i / (sum_i exp(s_i - M)
-//   + exp(sink_h - M))
+//   s_i = scale <q_h, k_i>;  M = max_i s_i
+//   o_h = sum_i P(exp(s_i - M)) k_i / (sum_i exp(s_i - M) + exp(sink_h - M))
 // In released numerics P rounds to bf16, and below kAttentionLeast to zero; q and rows hold bf16
 // values, and nothing smaller than that but zeros (Kernels::drop_small), so that no product needs
 // more than bf16's exponents. Rows are taken in the order given: both products have linear's order,
 // scores along the dims and values along the rows; denominators are summed in eight lanes over i
-// and a halving tree. Source: DeepSeek-V4 inference/kernel.py, sparse_attn. Floor: each row once; 4
-// n_heads head_dim flops a row.
+// and a halving tree.
+// Source: DeepSeek-V4 inference/kernel.py, sparse_attn. Floor: each row once; 4 n_heads head_dim
+// flops a row.
 //
 // Three steps, each shared out as its caller likes: scores by rows, weights by heads, values by
 // columns. Steps of one position use the same arguments, and one ends before the next begins.

@@ -1,7 +1,8 @@
 // A KV row in 584 bytes instead of 1024: the grid of Q8_64 (kernels/quantise.h) has 8 bits a value
 // and one scale for each 64.
-//   [head_dim - rope_dim] e4m3 codes, [(head_dim - rope_dim) / 64] e8m0 scales, zeros up to the
-//   next multiple of 8, [rope_dim] bf16, zeros up to the next multiple of 8
+//   [head_dim - rope_dim] e4m3 codes
+//   [(head_dim - rope_dim) / 64] e8m0 scales, zeros up to the next multiple of 8
+//   [rope_dim] bf16, zeros up to the next multiple of 8
 // Nothing is lost, zeros keep their signs, and unpacking gives the bf16 row that attention reads.
 // Source: DeepSeek-V4 inference/model.py, kv_cache after act_quant. Floor: the cell in, the row
 // out.

@@ -1,10 +1,12 @@
 // Hyper-connections (mHC): S residual streams X [S, D] per token, mixed before and after each
 // sub-layer.
-//   m       = (fn x_flat) / sqrt(mean(x_flat^2) + norm_eps)                      (fn x_flat by
-//   linear) pre[j]  = sigmoid(s0 m[j] + b[j]) + eps post[j] = 2 sigmoid(s1 m[S+j] + b[S+j]) comb =
-//   softmax over k of s2 m[2S+jS+k] + b[...], + eps; columns /= sum + eps; then (iters - 1) times
-//   rows, columns enter:  x = sum_j pre[j] X_j           leave: X'_k = post[k] y + sum_j comb[j][k]
-//   X_j
+//   m       = (fn x_flat) / sqrt(mean(x_flat^2) + norm_eps)          fn x_flat by linear
+//   pre[j]  = sigmoid(s0 m[j] + b[j]) + eps
+//   post[j] = 2 sigmoid(s1 m[S+j] + b[S+j])
+//   comb    = softmax over k of s2 m[2S+jS+k] + b[...], + eps; columns /= sum + eps;
+//             then (iters - 1) times rows, columns
+//   enter:  x = sum_j pre[j] X_j
+//   leave:  X'_k = post[k] y + sum_j comb[j][k] X_j
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out.
 #pragma once
 

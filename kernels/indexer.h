@@ -1,6 +1,6 @@
 // The indexer: a score for every compressed entry, and the best of them.
-//   I[j] = sum_h B(B(relu(B<q_h, key_j>)) * w_h), then B; B rounds to bf16 in released numerics;
-//   heads in ascending order
+//   I[j] = B(sum_h B(B(relu(B<q_h, key_j>)) * w_h)), heads in ascending order
+// B rounds to bf16 in released numerics.
 // Exact numerics keep keys as floats, and dot products have linear's order. Released numerics keep
 // them on the grid of Q4_32, as codes of 4 bits with an exponent for each 32 of them; there
 //   <q, key> = fma over the 32-groups, ascending, of t_g and the product of both groups' scales

@@ -1,13 +1,14 @@
 // y = x W^T for weights as the checkpoint stores them.
 //
 // One order of operations, whatever the number of tokens, threads or instruction set:
-//   acc = 0; for each group of 32 along k:  t = 0; for i in order: t = fma(w_i, x_i, t);   acc =
-//   fma(t, s, acc)
+//   acc = 0; for each group of 32 along k:
+//     t = 0; for i in order: t = fma(w_i, x_i, t)
+//     acc = fma(t, s, acc)
 // where s is the group's scale. Inside a group pairs run odd element first, as AVX-512's vdpbf16ps
 // does; fp4 pairs are (k + 4, k) within each 8, which is how a dword of nibbles unpacks. All scales
 // of the release are powers of two, so it does not matter to which factor they belong; the
-// association does. Source: DeepSeek-V4 inference/kernel.py (fp8_gemm, fp4_gemm); floor: the bytes
-// of W, read once.
+// association does.
+// Source: DeepSeek-V4 inference/kernel.py (fp8_gemm, fp4_gemm); floor: the bytes of W, read once.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,6 @@
 // The router's choice, and the expert's non-linearity.
 //   route:  score = sqrt(softplus(u)); the k best of score + bias (ties to the lowest expert), or
-//   the given ids;
-//           weight_i = score_i / sum * factor, in order of rank
+//           the given ids; weight_i = score_i / sum * factor, in order of rank
 //   swiglu: h = silu(min(gate, limit)) * clamp(up, -limit, limit) * weight
 // Source: DeepSeek-V4 inference/model.py, Gate and Expert. Floor: u once; gate and up once in, h
 // once out.

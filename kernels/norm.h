@@ -1,7 +1,7 @@
 // RMS norms. Sums run in eight lanes along the row, folded by a halving tree.
 //   rms_norm:  y = w * (x / sqrt(mean(x^2) + eps))
 //   head_norm: the same without w, on each query head; released numerics square, average, add and
-//   scale in bf16
+//              scale in bf16
 // Source: DeepSeek-V4 inference/model.py, RMSNorm and Attention.forward. Floor: the row once in and
 // once out.
 #pragma once

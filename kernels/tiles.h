@@ -4,13 +4,14 @@
 // A tile holds 16 rows by 128 k; tiles follow each other along k, then by blocks of 16 rows. A line
 // (64 bytes) is what one step of a kernel reads, and lines are read in ascending order; output row
 // = lane, so nothing is summed across lanes. With c the 32-group of a line:
-//   bf16   64 lines, 4 p + c:  dword i = k 2p, 2p + 1 of row i (p = 0..15) fp8    32 lines, 4 j +
-//   c:  16-byte lane L = rows 4L..4L + 3, (k0, k1) of each, then (k2, k3) of each, k0 = 4 j   (j =
-//   0..7) fp4    17 lines, 4 j + c:  dword i = the 8 nibbles k = 8 j .. 8 j + 7 of row i (j =
-//   0..3); line 16: e8m0, byte 16 c + i
+//   bf16   64 lines, 4 p + c:  dword i = k 2p, 2p + 1 of row i           (p = 0..15)
+//   fp8    32 lines, 4 j + c:  16-byte lane L = rows 4L..4L + 3, (k0, k1) of each, then (k2, k3) of
+//                              each, k0 = 4 j                             (j = 0..7)
+//   fp4    17 lines, 4 j + c:  dword i = the 8 nibbles k = 8 j .. 8 j + 7 of row i  (j = 0..3);
+//                              line 16: e8m0, byte 16 c + i
 // Rows and k beyond the matrix are zero. The order of operations is linear.h's, so the bits are
-// linear_cpu's (but that zeros behind the last k make a sum of -0 +0). Floor: the tiles' bytes,
-// read once.
+// linear_cpu's (but that zeros behind the last k make a sum of -0 +0).
+// Floor: the tiles' bytes, read once.
 #pragma once
 
 #include <cstddef>

@@ -50,9 +50,8 @@ int score(const std::string& server, const RemoteTool& offer,
           const std::vector<std::string>& words) {
   const auto name = lower(server + " " + offer.name + " " + offer.title);
   const auto description =
-      lower(offer.description + (is_method(offer) ? dumped(offer.schema) : ""));  // with the
-                                                                                  // resource's
-                                                                                  // address
+      // With the resource's address
+      lower(offer.description + (is_method(offer) ? dumped(offer.schema) : ""));
   int points = 0;
   for (const auto& word : words) {
     if (name.find(word) != std::string::npos)

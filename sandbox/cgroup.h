@@ -2,8 +2,10 @@
 // command that no process of it can leave.
 //
 //   DIR                  delegated to this process's user (systemd: Delegate=yes), holding nobody
-//   once it is taken DIR/lares-daemon     this process, for a group with limits below it may not
-//   hold processes itself DIR/lares-PID-N      one command
+//                        once it is taken
+//   DIR/lares-daemon     this process, for a group with limits below it may not hold processes
+//                        itself
+//   DIR/lares-PID-N      one command
 #pragma once
 
 #include <memory>

@@ -5,12 +5,12 @@
 // the tree can leave is the tree. When the program ends, or nobody holds the other end of
 // kTreeLifeFd any more, all of it is killed, and the launcher ends as the program did. SIGTERM is
 // passed on to the program's group.
-//   Not ended: what the kernel does not kill (a process in uninterruptible sleep, after
-//   kTreeEndsWithin), what another program starts at
-// its request (a container engine, systemd, at), and what it has started when it kills the launcher
-// itself, which it may, as the same user. Only a PID namespace would see to the last; its user
-// namespace would take from these programs what is the point of many: setuid helpers, rootless
-// containers, the user's groups.
+//
+// Not ended: what the kernel does not kill (a process in uninterruptible sleep, after
+// kTreeEndsWithin), what another program starts at its request (a container engine, systemd, at),
+// and what it has started when it kills the launcher itself, which it may, as the same user. Only a
+// PID namespace would see to the last; its user namespace would take from these programs what is
+// the point of many: setuid helpers, rootless containers, the user's groups.
 #pragma once
 
 #include <chrono>

@@ -20,9 +20,9 @@ struct NetworkDecision;
 
 namespace lares::tools {
 
+inline constexpr std::string_view kBashTool = "bash";
 // Of what `bash` says while a command runs, its result begins with as many bytes, whatever comes
 // after them.
-inline constexpr std::string_view kBashTool = "bash";
 inline constexpr std::size_t kStreamedBytesKept = 10'000;
 
 struct BuiltinOptions {

@@ -2,8 +2,8 @@
 // user's own configuration only, for they run with the user's rights: a repository's would be run
 // on the word of whoever wrote it.
 //
-//   {"before_tool": [{"tools": ["bash"], "command": "...", "timeout_ms": 60000}], "after_tool":
-//   [...], "turn_end": [...]}
+//   {"before_tool": [{"tools": ["bash"], "command": "...", "timeout_ms": 60000}],
+//    "after_tool": [...], "turn_end": [...]}
 #pragma once
 
 #include <cstddef>

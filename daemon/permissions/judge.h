@@ -36,7 +36,9 @@ struct JudgedCall {
 // Of a call that may change something, or stands in for one. A rule is about a tool ("*": all) and
 // a pattern ('*' is anything, '?' a character) over
 //   bash                 every command of the script by itself, as ShellCommand::text; a final " *"
-//   may be nothing str_replace_editor   the path below the root mcp_call             SERVER/TOOL
+//                        may be nothing
+//   str_replace_editor   the path below the root
+//   mcp_call             SERVER/TOOL
 //   git                  the subcommand
 //   others               ""
 // Rules that deny come before those that ask, and those before the ones that allow; a script is

@@ -373,11 +373,10 @@ struct SessionFork {
 // `delivery`: "start"     begins a turn; busy when one runs.
 //             "queue"     begins a turn when the running one and those queued before it have ended.
 //             "steer"     is shown to the model after the next tool results of the running turn; if
-//             the turn ends before
-//                         there are any, it becomes a turn of its own. Same as "start" when none
-//                         runs.
+//                         the turn ends before there are any, it becomes a turn of its own. Same as
+//                         "start" when none runs.
 //             "interrupt" cancels the running turn (what it did stays in the transcript), then
-//             begins a turn.
+//                         begins a turn.
 // `id` is chosen by the client (a UUID). The same id with the same content and mode returns the
 // first result again and does nothing else, also after a restart of the daemon; with another:
 // conflict. The answer comes when the prompt is on disk. `mode` holds for the turn that the prompt
@@ -605,9 +604,10 @@ struct Item {
   // tool
   std::string name;
   std::string arguments;  // JSON text of an object, keys in the order the model wrote them
-  std::string state;  // writing | asking (see approval/reply) | running | waiting | done | failed |
-                      // rejected (never ran: malformed or cut off) | denied (never ran) | cancelled
-                      // | interrupted (the daemon died meanwhile, outcome unknown)
+  // writing | asking (see approval/reply) | running | waiting | done | failed | rejected (never
+  // ran: malformed or cut off) | denied (never ran) | cancelled | interrupted (the daemon died
+  // meanwhile, outcome unknown)
+  std::string state;
   std::string why;    // asking, denied: in one line
   // asking: patterns of the rules that an answer for more than once would make; none: none
   std::vector<std::string> likes;

@@ -2,10 +2,10 @@
 // JSON.
 //
 // An export is text, one JSON object a line:
-//   {"format": "lares-session", "version": 1, "session", "root", "server", "frames", "model":
-//   {"name", "type", "fingerprint", "vocabulary"}}
+//   {"format": "lares-session", "version": 1, "session", "root", "server", "frames",
+//    "model": {"name", "type", "fingerprint", "vocabulary"}}
 //   {"frame": {"method", "params"}}     one for each frame of the session's journal (session.h), in
-//   order, as it is there
+//                                       order, as it is there
 //   {"sha256": "..."}                   of every byte before this line
 // It holds what the session saw and said, token ids included: secrets that were in it are in the
 // file.

@@ -1,7 +1,7 @@
 // A base as bytes and back, to be kept beside its evaluated tokens.
-//   magic, format, renderer, tokenizer id, epoch, tree, files_end, n_tokens, u32 each, n_files,
-//   tokens_max (format 1 lacks it), {path, blob, reason, shown, flags, tier, n_bytes, start,
-//   n_tokens}*
+//   magic, format, renderer, tokenizer id, epoch, tree, files_end, n_tokens, u32 each,
+//   n_files, tokens_max (format 1 lacks it),
+//   {path, blob, reason, shown, flags, tier, n_bytes, start, n_tokens}*
 // All tokens are in it, those of the extents too: 4 bytes beside the thousands that a token's cells
 // take, so that a base is whole when of its extents only the first ones are. The texts are not:
 // they are read out of the tokens again.

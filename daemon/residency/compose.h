@@ -5,8 +5,9 @@
 //   HEAD                                 the caller's: the prompt up to the repository
 //   <repository files="812">
 //   <tree> ... </tree>                   above kPlainTokens: every name once, with the reason where
-//   the text is not shown <file path=...> ... </file>          four tiers of volatility, cold to
-//   hot, bytewise path order in each
+//                                        the text is not shown
+//   <file path=...> ... </file>          four tiers of volatility, cold to hot, bytewise path order
+//                                        in each
 //   </repository>
 //
 // Each line of this is tokenised alone and with special tokens disabled, each file as one: its

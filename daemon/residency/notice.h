@@ -1,7 +1,7 @@
 // What a model is told about one file that changed, as text and back.
 //
 //   <changed path="a.cc" sha="1a2b3c4d">       a diff (line_diff.h) against the last text shown of
-//   the file
+//                                              the file
 //   @@ int main() {
 //    ...
 //   </changed>
@@ -13,7 +13,7 @@
 //   <renamed path="b.cc" from="a.cc"/>         with its text
 //   <listed path="a.bin" reason="binary"/>     it exists; its text is never shown
 //   <changed path="a.cc" not shown/>           read it; "src/": anything below may have changed;
-//   "./": anything at all
+//                                              "./": anything at all
 //
 // Unambiguous whatever files contain: a whole text has the number of lines its header says, a
 // diff's lines have marks, and values are quoted. eol="crlf" or "lf" notes the line ends on disk,

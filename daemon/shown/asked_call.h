@@ -16,6 +16,6 @@ struct AskedCall {
 // Of each; more is cut from the middle, and says so
 inline constexpr std::size_t kAskedBytesMax = 16 << 10;
 
-AskedCall asked_call(const daemon::protocol::Item& item);  // exact (terminal/text.h)
+AskedCall asked_call(const daemon::protocol::Item& item);  // exact (shown/text.h)
 
 }  // namespace lares::shown

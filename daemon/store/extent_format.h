@@ -2,10 +2,12 @@
 // last of them, in one immutable file that is named by the chain hash at its end.
 //
 //   header     4 KiB: magic, format, fingerprint, chain_in, chain_out, pos0, n_tokens, sizes; its
-//   checksum last tokens     u32 each pages      one blob after another, page_bytes each, the last
-//   one last_page_bytes frontier   one blob sums       a u64 checksum per kBlockBytes of all the
-//   above, by offset in the file footer     4 KiB: magic, bytes in the file, hash256(header, sums);
-//   its checksum last
+//              checksum last
+//   tokens     u32 each
+//   pages      one blob after another, page_bytes each, the last one last_page_bytes
+//   frontier   one blob
+//   sums       a u64 checksum per kBlockBytes of all the above, by offset in the file
+//   footer     4 KiB: magic, bytes in the file, hash256(header, sums); its checksum last
 //
 // Each begins on a multiple of 4 KiB, after zeros. All numbers little-endian.
 #pragma once

@@ -1,7 +1,7 @@
 // A manifest: one commit of the store, which names the extents of a chain in order and carries what
 // the caller wants back with them.
 //   magic, format, epoch, parent, fingerprint, n_extents, {chain_out, pos0, n_tokens, 0, bytes}*,
-//   n_payload, payload, hash256 of all that
+//       n_payload, payload, hash256 of all that
 // CURRENT is one line of text: the manifest that counts, its hash, and the line's checksum.
 #pragma once
 

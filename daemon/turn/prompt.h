@@ -1,12 +1,13 @@
 // The prompt, byte for byte: what stands before every session, and how its turns are written behind
 // it (SPEC section 5.3).
 //
-//   BOS effort SYSTEM "\n\n" TOOLS                                     constant: prompt_head()
-//   REPOSITORY                                                         plain text:
-//   daemon/residency/compose.h <｜User｜>CHANGES The repository is at ROOT.\n\nASKED
-//   TASK<｜Assistant｜><think>      begin_session()
+//   BOS effort SYSTEM "\n\n" TOOLS       constant: prompt_head()
+//   REPOSITORY                           plain text: daemon/residency/compose.h
+//   <｜User｜>CHANGES The repository is at ROOT.\n\nASKED TASK<｜Assistant｜><think>
+//                                        begin_session()
 //   ... the model's answer, EOS ...
-//   <｜User｜><tool_result>...</tool_result>...<｜Assistant｜><think>       continue_session()
+//   <｜User｜><tool_result>...</tool_result>...<｜Assistant｜><think>
+//                                        continue_session()
 //
 // What people, files and tools wrote is plain text: a control token spelled there is ordinary
 // characters (SPEC section 4.4).

@@ -23,9 +23,9 @@ namespace lares::engine {
 
 // Scores of index keys of all tokens that are chosen for together, where there are several
 inline constexpr int kScoresHeld = 1 << 20;
-inline constexpr int kCommonRows = 8192;  // entries of several sequences that are unpacked at a
-                                          // time: as many as one of a million tokens has at ratio
-                                          // 128
+// Entries of several sequences that are unpacked at a time: as many as one of a million tokens has
+// at ratio 128
+inline constexpr int kCommonRows = 8192;
 
 // Tokens of one sequence that are evaluated together with those of others, and where its caches are
 // for one layer.

@@ -1,8 +1,8 @@
 // What kernels over tiles and over row-major weights share on AVX-512 with bf16 dot products: a
 // dword holds two weights of one output row, the odd one (linear.h's order) in its high half, so
 // that one vdpbf16ps is two steps of that order:
-//   vdpbf16ps = fma(even, fma(odd, acc)), each rounded to nearest, denormals read and written as
-//   zero.
+//   vdpbf16ps = fma(even, fma(odd, acc))
+// each rounded to nearest, denormals read and written as zero.
 // Activations that bf16 holds, and that cannot make a denormal with any weight here, are packed the
 // same way; all others stay floats and meet the weights one by one, in the same order. So the bits
 // are linear_cpu's either way.

@@ -5,13 +5,12 @@
 //   an ordinary user   anyone         that user; a user namespace with the identity map of length 1
 //   root               a user         the worktree's owner
 //   root               root           uid 65534, which owns nothing on the host; the worktree is
-//   mounted through an id map that
-//                                     swaps 0 and 65534, so that files there look and become root's
-//                                     own ("id-mapped mount")
+//                                     mounted through an id map that swaps 0 and 65534, so that
+//                                     files there look and become root's own ("id-mapped mount")
 //   root               root, on a     host uid 0 without any capability, seen inside as uid 1000
-//   ("root's files"): what is
-//                      file system    root's is then protected by read-only mounts alone, so files
-//                      that only root may read without id     are masked as well maps
+//                      file system    ("root's files"): what is root's is then protected by
+//                      without id     read-only mounts alone, so files that only root may read are
+//                      maps           masked as well
 #pragma once
 
 #include <sys/types.h>

@@ -1,4 +1,4 @@
-// The `git` tool: status, diff, log, show, blame, add and commit through libgit2, so no hook,
+// The `git` tool: status, diff, log, show, blame, add, commit, branch and switch through libgit2, so no hook,
 // filter or pager of the repository ever runs.
 #pragma once
 

@@ -341,9 +341,8 @@ asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
                                         std::move(sensitive));
   if (!started) co_return tl::unexpected(started.error());
   shell_.process = std::move(*started);
-  (void)::fcntl(shell_.process->out().native_handle(), F_SETPIPE_SZ, kPipeBytes);  // fails on a
-                                                                                   // socket, which
-                                                                                   // is no loss
+  // Fails on a socket, which is no loss
+  (void)::fcntl(shell_.process->out().native_handle(), F_SETPIPE_SZ, kPipeBytes);
   const std::string setup = "exec 250>&1\n";
   const auto [ec, n] = co_await asio::async_write(shell_.process->in(), asio::buffer(setup), kIo);
   if (ec) co_return tl::unexpected("the shell did not start: " + ec.message());

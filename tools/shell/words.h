@@ -1,6 +1,5 @@
 // What the words of a bash script may be once its own variables are put in place, as far as the
-// text says. Private to what judges a
-// command.
+// text says. Private to what judges a command.
 #pragma once
 
 #include <tree_sitter/api.h>

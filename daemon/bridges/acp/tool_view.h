@@ -11,13 +11,10 @@ namespace lares::cli::acp {
 
 // The fields of tool_call and tool_call_update but sessionUpdate and toolCallId; paths are the
 // editor's, and absolute. Reads the file of an edit that has not run, for the line it is at.
-Json call_fields(const protocol::Item& item, const Root& root);    // asks, waits or runs:
-                                                                   // name, title, kind,
-                                                                   // locations, rawInput,
-                                                                   // content
-Json result_fields(const protocol::Item& item, const Root& root);  // is complete: status,
-                                                                   // content, rawOutput,
-                                                                   // locations
+// Of one that asks, waits or runs: name, title, kind, locations, rawInput, content
+Json call_fields(const protocol::Item& item, const Root& root);
+// Of one that is complete: status, content, rawOutput, locations
+Json result_fields(const protocol::Item& item, const Root& root);
 std::string kind_of(const std::string& tool, const Json& arguments);
 
 // Of the plan tool: entries of ACP's plan; an empty list where the arguments make no sense.

@@ -1,6 +1,5 @@
-// The subcommands of `lares`. Each takes its own argument vector, with argv[0] the full name as the
-// user wrote it
-// ("lares model"), and returns the process's exit status (see exit_status.h).
+// The commands of `lares`. Each takes its own argument vector, with argv[0] the full name as the
+// user wrote it ("lares model"), and returns the process's exit status (exit_status.h).
 #pragma once
 
 namespace lares::cli {

@@ -2,17 +2,17 @@
 // 64 rows of its tiles. Bits are those of attention_kernels.h: scores are chains over the lower and
 // the upper half of the dims, values start from zero in each block of rows and are folded into the
 // sums, and wgmma adds as mma does.
-//   A block takes one token (and 64 heads) after the other. One warpgroup fetches cells and puts
-//   them as bf16 into a ring of two blocks of
-// rows; of the two that multiply each has half of a block's rows for scores and weights, and half
-// of the columns for values. What they tell each other (maxima, weights, half of a weights' sum)
-// goes through shared memory; barriers have numbers.
-//   An SM's clocks for a block of rows (8.4 MFLOP): scores 1536 (shared memory: q for both
-//   warpgroups, rows), weights about 750 of issue,
-// values 1024 (tensor cores) beside 512 of folds: 3,800 for those that multiply. Of issue slots a
-// scheduler's two warps that multiply take 2,060, the one that fetches 2,100: about 4,200 clocks,
-// which for 8,192 tokens of 11 blocks on 132 SMs are 1.6 ms. The mma form needs 8,000 by the same
-// reckoning and took 15,600.
+//
+// A block takes one token (and 64 heads) after the other. One warpgroup fetches cells and puts them
+// as bf16 into a ring of two blocks of rows; of the two that multiply each has half of a block's
+// rows for scores and weights, and half of the columns for values. What they tell each other
+// (maxima, weights, half of a weights' sum) goes through shared memory; barriers have numbers.
+//
+// An SM's clocks for a block of rows (8.4 MFLOP): scores 1536 (shared memory: q for both
+// warpgroups, rows), weights about 750 of issue, values 1024 (tensor cores) beside 512 of folds:
+// 3,800 for those that multiply. Of issue slots a scheduler's two warps that multiply take 2,060,
+// the one that fetches 2,100: about 4,200 clocks, which for 8,192 tokens of 11 blocks on 132 SMs
+// are 1.6 ms. The mma form needs 8,000 by the same reckoning and took 15,600.
 #pragma once
 
 #include "kernels/cuda/attention/attention_kernels.h"

@@ -1,18 +1,20 @@
 // y = x W^T on the device, as kernels/linear.h, with another order of operations, the same for any
 // number of tokens, so that decode, verification and prefill agree bit for bit:
-//   bf16 and fp8:  acc = 0; for each 128 of k, ascending:      p = eight chained mma.m16n8k16 (two
-//   for each 32-group, ascending);  acc = fma(p, s, acc) fp4:           acc = 0; for each 32-group
-//   of k, ascending: t = two chained mma.m16n8k16;                                      acc = fma(t
-//   s_w, s_a, acc)
+//   bf16 and fp8:  acc = 0; for each 128 of k, ascending:
+//                    p = eight chained mma.m16n8k16 (two for each 32-group, ascending)
+//                    acc = fma(p, s, acc)
+//   fp4:           acc = 0; for each 32-group of k, ascending:
+//                    t = two chained mma.m16n8k16
+//                    acc = fma(t s_w, s_a, acc)
 // s: the weights' scale times the activations'. Products are exact; an mma adds 16 of them to its
 // accumulator with at least 23 bits. Where what enters is quantised (Q8_128), codes of both
 // operands are multiplied as f16; otherwise as bf16, fp8 weights without their scale. fp4's order
 // is kernels/linear.h's, and so are its bits: products of e4m3 and e2m1 codes are multiples of
 // 2^-10 up to 2688, so that t is exact in either order as long as no part of its sum exceeds 2^14
 // (of 32 products nearly all may be as large as those of six times 448: no checkpoint's are), and
-// scales are powers of two. A part of the experts may therefore be the CPU's. Source: DeepSeek-V4
-// inference/kernel.py (fp8_gemm, fp4_gemm). Floor: the bytes of W once; 2 n_tokens n_out n_in
-// flops.
+// scales are powers of two. A part of the experts may therefore be the CPU's.
+// Source: DeepSeek-V4 inference/kernel.py (fp8_gemm, fp4_gemm). Floor: the bytes of W once; 2
+// n_tokens n_out n_in flops.
 #pragma once
 
 #include <span>

@@ -7,8 +7,7 @@
 //   bf16  4096 bytes: 16-byte vector (2 j + half) * 32 + lane: row g + 8 half, those 8 k
 //   fp8   2048 bytes: vector j * 32 + lane: row g, 8 codes in two words, then row g + 8
 //   fp4   1088 bytes: vector (j / 2) * 32 + lane: for j even, then odd: row g, 8 codes in a word,
-//   then row g + 8; then 64 scales e8m0,
-//         byte 8 g + 4 (row >= 8) + j
+//         then row g + 8; then 64 scales e8m0, byte 8 g + 4 (row >= 8) + j
 // In the mma of step s (0, 1) of a group, the lane's k are 32 j + 8 q + 4 s + {0, 1} and + {2, 3}:
 // any order of k serves as long as both operands have it. A word of codes is pairs of weights, one
 // of each in its lower half and one in its upper: kPairs says at which bit of the half each pair's

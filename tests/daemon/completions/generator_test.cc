@@ -260,10 +260,8 @@ TEST_F(GeneratorTest, AnAnswerThatWasCutIsGoneOnFromInItsTokens) {
         auto asking = ask(g, c);
         const Answered a = co_await std::move(asking);
         EXPECT_EQ(a.content, "Über ");
-        c.messages.push_back({{"role", "assistant"}, {"content", a.content}});  // without its
-                                                                                // reasoning, which
-                                                                                // only who sampled
-                                                                                // it knows
+        // Without its reasoning, which only who sampled it knows
+        c.messages.push_back({{"role", "assistant"}, {"content", a.content}});
         c.messages.push_back({{"role", "user"}, {"content", "And?"}});
         auto going_on = ask(g, c);
         const Answered b = co_await std::move(going_on);
@@ -369,9 +367,8 @@ TEST_F(GeneratorTest, OneAfterTheOtherAndNoMoreThanMayWait) {
     EXPECT_TRUE(!third && third.error().kind == Refusal::Kind::not_ready);
     EXPECT_EQ(g.counts().waiting, 1u);
     const auto io = co_await asio::this_coro::executor;
-    auto waiting = asio::co_spawn(io, read(std::move(*second)), asio::use_awaitable);  // begins
-                                                                                       // when it is
-                                                                                       // awaited
+    // It begins when it is awaited
+    auto waiting = asio::co_spawn(io, read(std::move(*second)), asio::use_awaitable);
     auto r1 = read(std::move(*first));
     EXPECT_EQ((co_await std::move(r1)).content, "one");
     EXPECT_EQ((co_await std::move(waiting)).content, "two");

@@ -87,11 +87,8 @@ void run(std::function<asio::awaitable<void>(Generator&)> body) {
 
 void evaluates_only_what_is_new(const GenerationEnd& before, const GenerationEnd& now) {
   EXPECT_GE(now.usage.cached,
-            before.usage.prompt + before.usage.completion - 1);  // all but the
-                                                                 // end-of-sentence
-                                                                 // token, which
-                                                                 // was not
-                                                                 // evaluated
+            // All but the end-of-sentence token, which was not evaluated
+            before.usage.prompt + before.usage.completion - 1);
   EXPECT_LT(now.usage.cached, now.usage.prompt);
 }
 

@@ -104,9 +104,8 @@ TEST_P(ModelContract, AHundredRerunsInPoisonedMemoryAreEqual) {
   const auto text = tokens(160, 2);  // past the window, the first HCA entry and the indexer's top k
   const Evaluated want = evaluate(text, 160, 1);
   for (int i = 0; i < 100; ++i) {
-    ::mallopt(M_PERTURB, i == 0 ? 0x80 : 1 + i * 2);  // new memory holds this byte's complement:
-                                                      // 0x7f, NaN or huge in every format, then
-                                                      // others
+    // New memory holds this byte's complement: 0x7f, NaN or huge in every format, then others
+    ::mallopt(M_PERTURB, i == 0 ? 0x80 : 1 + i * 2);
     const Evaluated got = evaluate(text, i % 4 == 0 ? 160 : 1 + i, 1 + i % 4);
     ::mallopt(M_PERTURB, 0);
     expect_equal(got, want, "run " + std::to_string(i));

@@ -30,9 +30,8 @@ using nlohmann::json;
 bool dies(int pid) {
   for (int i = 0; i < 500; ++i) {
     std::string stat;
-    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);  // one that ends
-                                                                                  // meanwhile has
-                                                                                  // none
+    // One that ends meanwhile has none
+    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);
     const std::size_t close = stat.rfind(')');
     if (close == std::string::npos || stat.compare(close, 3, ") Z") == 0) return true;
     ::usleep(10'000);
