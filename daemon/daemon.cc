@@ -8,7 +8,6 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -242,10 +241,20 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   };
   asio::co_spawn(io, sessions.take_back_unfinished(records.all()),
                  logged(log, "taking worktrees back"));
-  asio::co_spawn(io, prepare, asio::detached);
-  asio::co_spawn(io, clean, asio::detached);
-  asio::co_spawn(io, on_signal, asio::detached);
-  asio::co_spawn(io, serve, asio::detached);
+  // Without either nobody is served, or nothing ends the daemon.
+  int status = 0;
+  const auto or_end = [&](const char* what) {
+    return logged(log, what, [&, what](const std::string& why) {
+      if (why.empty()) return;
+      status = failed(fmt::format("{}: {}; start the daemon again", what, why));
+      host.stop_background();
+      io.stop();
+    });
+  };
+  asio::co_spawn(io, prepare, logged(log, "preparing a repository"));
+  asio::co_spawn(io, clean, logged(log, "removing unused stores"));
+  asio::co_spawn(io, on_signal, or_end("end on a signal"));
+  asio::co_spawn(io, serve, or_end("serve clients"));
   io.run();
   sessions.leave();
   // What still runs elsewhere ends, and what waits is unwound, while all that they work with is
@@ -256,7 +265,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   for (DiskPool* pool : {&trees, &disk, &tool_threads}) pool->abandon();
   io.abandon();
   log.event("end");
-  return 0;
+  return status;
 }
 
 }  // namespace lares::daemon

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "daemon/completions/prompt_beginnings.h"
+#include "daemon/ended.h"
 #include "daemon/turn/prefill.h"
 
 namespace lares::daemon {
@@ -123,7 +124,8 @@ void DrawnGeneration::finish(Ended how) {
                     seconds > 0 ? static_cast<double>(end_.usage.completion) / seconds : 0)},
        {"stop", name_of(end_.reason)}});
   if (conclude(end_.reason) && prefilled_)
-    asio::co_spawn(of_->io, keep_end(of_, std::move(timeline_)), asio::detached);
+    asio::co_spawn(of_->io, keep_end(of_, std::move(timeline_)),
+                   logged(of_->log, "keeping the end of a generation"));
   place_.reset();
 }
 

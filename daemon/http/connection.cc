@@ -47,7 +47,8 @@ HttpConnection::HttpConnection(HttpServer& server, HttpStream::Socket socket, st
                                bool crowded)
     : server_(server),
       over_(way_of(socket)),
-      stream_(std::make_shared<HttpStream>(server.io(), std::move(socket), server.limits())),
+      stream_(std::make_shared<HttpStream>(server.io(), std::move(socket), server.limits(),
+                                           server.log())),
       token_(std::move(token)),
       crowded_(crowded) {}
 
@@ -57,7 +58,6 @@ asio::awaitable<void> HttpConnection::run() {
   while (!stopping_ && co_await one_request()) {
   }
   co_await stream_->finish();
-  server_.left(self);
 }
 
 void HttpConnection::stop() {

@@ -6,10 +6,10 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/ended.h"
 #include "daemon/http/connection.h"
 
 namespace lares::daemon {
@@ -48,7 +48,11 @@ void HttpServer::take(HttpStream::Socket socket, std::string token) {
                                                            std::move(token), crowded);
   connections_.insert(connection);
   asio::co_spawn(
-      io_, [connection] { return connection->run(); }, asio::detached);
+      io_, [connection] { return connection->run(); },
+      logged(log_, "an HTTP client", [this, connection](const std::string&) {
+        connection->close();
+        left(connection);
+      }));
 }
 
 void HttpServer::left(const std::shared_ptr<HttpConnection>& connection) {
@@ -78,7 +82,7 @@ tl::expected<tcp::endpoint, std::string> HttpServer::listen(const tcp::endpoint&
       [this, acceptor, token = std::move(token)]() mutable {
         return accept_loop(acceptor, std::move(token));
       },
-      asio::detached);
+      logged(log_, "accepting HTTP clients"));
   log_.event("http_listens", {{"address", text(bound)}});
   return bound;
 }

@@ -8,8 +8,9 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
+
+#include "daemon/ended.h"
 
 namespace lares::daemon {
 namespace {
@@ -24,8 +25,10 @@ bool is_unix(const HttpStream::Socket& socket) {
 
 }  // namespace
 
-HttpStream::HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits& limits)
+HttpStream::HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits& limits,
+                       const Log& log)
     : limits_(limits),
+      log_(log),
       socket_(std::move(socket)),
       inbox_bytes_max_(limits.header_bytes + kChunkBytes),
       arrived_(io),
@@ -37,12 +40,16 @@ HttpStream::HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits
 }
 
 void HttpStream::start() {
-  const auto io = socket_.get_executor();
-  const auto self = shared_from_this();
-  asio::co_spawn(
-      io, [self] { return self->read_loop(); }, asio::detached);
-  asio::co_spawn(
-      io, [self] { return self->watch(); }, asio::detached);
+  spawn("reading from an HTTP client", read_loop());
+  spawn("watching an HTTP client", watch());
+}
+
+// A part that has failed is waited for by the others, which end with the socket.
+void HttpStream::spawn(std::string_view what, asio::awaitable<void> part) {
+  asio::co_spawn(socket_.get_executor(), std::move(part),
+                 logged(log_, what, [self = shared_from_this()](const std::string& why) {
+                   if (!why.empty()) self->close();
+                 }));
 }
 
 // ---- in
@@ -193,11 +200,7 @@ asio::awaitable<void> HttpStream::watch() {
     }
     if (silence_ && !sending_ && now >= speaks_) {
       sending_ = true;  // from here on: whoever sends next comes after these bytes
-      const auto self = shared_from_this();
-      asio::co_spawn(
-          socket_.get_executor(),
-          [self, bytes = silence_()]() mutable { return self->transmit(std::move(bytes)); },
-          asio::detached);
+      spawn("writing to an HTTP client", transmit(silence_()));
     }
   }
 }

@@ -18,6 +18,7 @@
 
 #include "daemon/gate.h"
 #include "daemon/http/limits.h"
+#include "daemon/log.h"
 
 namespace lares::daemon {
 
@@ -26,7 +27,7 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   using Socket = asio::generic::stream_protocol::socket;
   using Clock = std::chrono::steady_clock;
 
-  HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits& limits);
+  HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits& limits, const Log& log);
   const HttpLimits& limits() const { return limits_; }
   void start();  // reads from now on, up to inbox_bytes_max_ ahead of whoever takes it
 
@@ -59,6 +60,7 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
 
  private:
   static constexpr std::size_t kChunkBytes = 16 << 10;
+  void spawn(std::string_view what, asio::awaitable<void> part);
   asio::awaitable<void> read_loop();
   asio::awaitable<void> watch();
   asio::awaitable<void> transmit(std::string bytes);
@@ -66,6 +68,7 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   void look_again();  // something may be due sooner than watch() waits for
 
   const HttpLimits& limits_;
+  const Log& log_;
   Socket socket_;
   std::size_t inbox_bytes_max_;
   std::string inbox_;

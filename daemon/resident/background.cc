@@ -4,8 +4,9 @@
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
+
+#include "daemon/ended.h"
 
 namespace lares::daemon {
 namespace {
@@ -20,7 +21,8 @@ void Background::work() {
   more_ = true;
   if (std::exchange(working_, true)) return;
   asio::co_spawn(
-      io_, [self = shared_from_this()] { return self->run(); }, asio::detached);
+      io_, [self = shared_from_this()] { return self->run(); },
+      logged(log_, "evaluating what is resident"));
 }
 
 void Background::scrub() {

@@ -9,6 +9,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "daemon/ended.h"
 #include "daemon/turn/instructions.h"
 #include "tools/workspace/workspace.h"
 
@@ -112,7 +113,8 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> Resident::up_to_date(
   if (!seen) co_return seen;
   background_->work();
   if (!std::exchange(tended_, true))
-    asio::co_spawn(world_.io, tend(weak_from_this(), world_), asio::detached);
+    asio::co_spawn(world_.io, tend(weak_from_this(), world_),
+                   logged(*world_.log, "tending a repository"));
   co_return seen;
 }
 
@@ -212,7 +214,8 @@ void Resident::watch(tools::WatchPlan plan) {
     const auto on_change = [weak](const tools::TreeChange&) {
       if (const auto self = weak.lock())
         asio::co_spawn(
-            self->world_.io, [self] { return self->hurry(); }, asio::detached);
+            self->world_.io, [self] { return self->hurry(); },
+            logged(*self->world_.log, "looking at what changed"));
     };
     const auto on_note = [log = world_.log, root = root_](const std::string& line) {
       log->event("watcher", {{"root", root}, {"note", line}});

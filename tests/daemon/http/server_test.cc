@@ -1,6 +1,8 @@
 #include "daemon/http/server.h"
 
+#include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,7 @@
 #include <boost/asio/write.hpp>
 #include <gtest/gtest.h>
 
+#include "daemon/http/stream.h"
 #include "daemon/log.h"
 #include "tests/daemon/http/http_routes.h"
 
@@ -237,6 +240,41 @@ TEST_F(HttpServing, GivesBackABodyThatIsRead) {
   EXPECT_EQ(status(rest(client)), 200u);
   EXPECT_EQ(read, std::string(10'000, 'x'));
   EXPECT_LT(n_left, 100u);
+}
+
+// No exception is lost, and nobody waits for what has ended with one.
+TEST_F(HttpServing, HangsUpWhereSomethingOfItsOwnThrows) {
+  router_.shape_errors("/broken", [](unsigned, std::string_view) -> std::string {
+    throw std::runtime_error("no shape");
+  });
+  serve({});
+  auto client = connect();
+  say(client, "GET /broken/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(rest(client), "");
+  bool stopped = false;
+  const auto stop = [&]() -> asio::awaitable<void> {
+    co_await server_->stop();
+    stopped = true;
+  };
+  asio::co_spawn(io_, stop, asio::detached);
+  settle();
+  EXPECT_TRUE(stopped);  // without waiting for a client that it has forgotten
+}
+
+TEST(HttpStreaming, EndsWhereAPartOfItThrows) {
+  asio::io_context io(1);
+  const HttpLimits limits;
+  const Log log(-1);
+  Socket ours(io), theirs(io);
+  asio::local::connect_pair(ours, theirs);
+  const auto stream = std::make_shared<HttpStream>(io.get_executor(), std::move(theirs), limits,
+                                                   log);
+  stream->start();
+  stream->on_silence([]() -> std::string { throw std::runtime_error("no bytes"); },
+                     milliseconds(1));
+  io.run_for(std::chrono::seconds(20));
+  EXPECT_TRUE(io.stopped());  // all parts have ended
+  EXPECT_TRUE(stream->gone().stop_requested());
 }
 
 TEST_F(HttpServing, WritesNothingEmptyIntoAStream) {

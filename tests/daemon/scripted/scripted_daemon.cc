@@ -15,8 +15,10 @@
 // $LARES_TEST_CLIENTS, $LARES_TEST_FIRST_BYTE_MS: client_limits.h's;
 // $LARES_TEST_HTTP=quick: HTTP's patience is a second where it was a minute; $LARES_TEST_LISTEN: as
 // --listen; $LARES_TEST_CLOSED="N BYTES": of closed sessions; $LARES_TEST_IDLE_MS: until an idle
-// one is put away; $LARES_TEST_WAKE=never: no session goes on by itself. It also answers what
+// one is put away; $LARES_TEST_WAKE=never: no session goes on by itself; $LARES_TEST_PEEK=throws:
+// there is no memory wherever it looks at what a client says first. It also answers what
 // http_routes.h says.
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -25,6 +27,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <new>
 #include <string_view>
 #include <thread>
 
@@ -43,6 +46,12 @@ lares::daemon::Mishaps mishaps_of(const nlohmann::json& files) {
 }
 
 }  // namespace
+
+// In the place of the C library's.
+extern "C" ssize_t recv(int fd, void* buffer, size_t n, int flags) {
+  if (flags & MSG_PEEK && std::getenv("LARES_TEST_PEEK")) throw std::bad_alloc();
+  return ::recvfrom(fd, buffer, n, flags, nullptr, nullptr);
+}
 
 int main(int argc, char** argv) {
   using namespace lares;

@@ -67,6 +67,15 @@ class ClientsTest(DaemonCase):
         self.assertEqual(self.connect().call("ping"), {})
         self.assertEqual(self.logged().count("client_refused why=\"too many\""), 1)
 
+    def test_a_daemon_that_cannot_serve_ends(self):
+        self.start_with(LARES_TEST_CLIENTS="0", LARES_TEST_PEEK="throws")
+        told_apart = 32  # client_limits.h's: who comes after them is looked at at once
+        clients = [self.silent() for _ in range(told_apart + 1)]
+        self.assertEqual(self.daemon.process.wait(timeout=30), 1)
+        self.assertEqual([closed(c) for c in clients], [b""] * len(clients))
+        self.assertIn("laresd: serve clients: std::bad_alloc; start the daemon again\n", self.logged())
+        self.assertIn('coroutine_failed what="serve clients" why=std::bad_alloc\n', self.logged())
+
     def test_who_does_not_read_gives_its_place_back(self):
         self.start_with(LARES_TEST_CLIENTS="4")
         c = self.connect()
