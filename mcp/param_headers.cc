@@ -1,7 +1,6 @@
 #include "mcp/param_headers.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
+
+#include "tools/base64.h"
 
 namespace lares::mcp {
 namespace {
@@ -133,12 +134,7 @@ std::string header_value(std::string_view text) {
   const bool padded = text.starts_with(' ') || text.ends_with(' ');
   if (!padded && !text.starts_with(kEncoded) && std::ranges::all_of(text, plain))
     return std::string(text);
-  std::string coded(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int n = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(coded.data()),
-                                  reinterpret_cast<const unsigned char*>(text.data()),
-                                  static_cast<int>(text.size()));
-  coded.resize(static_cast<std::size_t>(n));
-  return fmt::format("{}{}{}", kEncoded, coded, kEncodedEnd);
+  return fmt::format("{}{}{}", kEncoded, tools::to_base64(text), kEncodedEnd);
 }
 
 }  // namespace lares::mcp

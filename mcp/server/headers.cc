@@ -5,8 +5,8 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "mcp/server/base64.h"
 #include "mcp/server/rpc.h"
+#include "tools/base64.h"
 
 namespace lares::mcp::server {
 namespace {
@@ -27,7 +27,7 @@ std::optional<std::string> decoded(std::string_view value) {
   if (!value.starts_with(kBase64Begin) || !value.ends_with(kBase64End) ||
       value.size() < kBase64Begin.size() + kBase64End.size())
     return std::string(value);
-  return from_base64(
+  return tools::from_base64(
       value.substr(kBase64Begin.size(), value.size() - kBase64Begin.size() - kBase64End.size()));
 }
 

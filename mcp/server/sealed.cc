@@ -5,12 +5,11 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 
-#include "mcp/server/base64.h"
 #include "mcp/server/rpc.h"
+#include "tools/base64.h"
 
 namespace lares::mcp::server {
 namespace {
@@ -28,33 +27,6 @@ std::string mac_of(const std::string& key, std::string_view text) {
 
 }  // namespace
 
-std::string to_base64(std::string_view bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  text.resize(static_cast<std::size_t>(::EVP_EncodeBlock(
-      reinterpret_cast<unsigned char*>(text.data()),
-      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()))));
-  return text;
-}
-
-std::optional<std::string> from_base64(std::string_view text) {
-  if (text.size() % 4 != 0) return std::nullopt;
-  const auto letter = [](char c) {
-    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
-           c == '/';
-  };
-  const std::size_t n_padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
-  // The library skips blanks and takes padding anywhere.
-  if (!std::all_of(text.begin(), text.end() - static_cast<std::ptrdiff_t>(n_padding), letter))
-    return std::nullopt;
-  std::string bytes(text.size() / 4 * 3, '\0');
-  if (::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
-                        reinterpret_cast<const unsigned char*>(text.data()),
-                        static_cast<int>(text.size())) < 0)
-    return std::nullopt;
-  bytes.resize(bytes.size() - n_padding);
-  return bytes;
-}
-
 std::string fresh_key() {
   std::string key(kKeyBytes, '\0');
   // Without randomness a state could be forged.
@@ -68,19 +40,19 @@ std::string digest_of(const std::string& principal, const std::string& method, c
   for (const char* changes : {"_meta", "inputResponses", "requestState"}) rest.erase(changes);
   // a client may write its keys in another order
   const nlohmann::json sorted = Json::array({principal, method, std::move(rest)});
-  return to_base64(
+  return tools::to_base64(
       mac_of("request", sorted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
 }
 
 std::string seal(const std::string& key, const std::string& digest, const Json& state,
                  std::int64_t expires) {
   const std::string payload = text_of({{"expires", expires}, {"of", digest}, {"state", state}});
-  return to_base64(mac_of(key, payload) + payload);
+  return tools::to_base64(mac_of(key, payload) + payload);
 }
 
 std::optional<Json> unseal(const std::string& key, const std::string& digest,
                            const std::string& sealed, std::int64_t now) {
-  const auto bytes = from_base64(sealed);
+  const auto bytes = tools::from_base64(sealed);
   if (!bytes || bytes->size() < kMacBytes) return std::nullopt;
   const std::string payload = bytes->substr(kMacBytes), mac = mac_of(key, payload);
   if (::CRYPTO_memcmp(mac.data(), bytes->data(), kMacBytes) != 0) return std::nullopt;

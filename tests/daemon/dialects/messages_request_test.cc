@@ -419,7 +419,8 @@ TEST(Thoughts, ComeBackAsTheyWere) {
     EXPECT_EQ(unsealed_thought(sealed_thought(text)), text);
   }
   for (const char* foreign :
-       {"", "gAAAAABo", "lares-sealed-a", "lares-sealed-!!!!", "other-sealed-dGV4dA=="})
+       {"", "gAAAAABo", "lares-sealed-a", "lares-sealed-!!!!",
+        "lares-sealed-====", "lares-sealed-dGV=dA==", "other-sealed-dGV4dA=="})
     EXPECT_EQ(unsealed_thought(foreign), std::nullopt) << foreign;
   EXPECT_EQ(thought_signature("a"), thought_signature("a"));
   EXPECT_NE(thought_signature("a"), thought_signature("b"));

@@ -5,7 +5,6 @@
 
 #include <map>
 
-#include "mcp/server/base64.h"
 #include "mcp/server/rpc.h"
 #include "mcp/server/sealed.h"
 #include "tools/lenient_json.h"
@@ -119,14 +118,6 @@ TEST(Rpc, TextsHaveNoNewlineInThem) {
   EXPECT_EQ(text.find('\n'), std::string::npos);
   EXPECT_EQ(Json::parse(text)["result"]["text"], "a\nb\xef\xbf\xbd");
   EXPECT_FALSE(Json::parse(error_text(nullptr, {kParseError, "x"})).contains("id"));
-}
-
-TEST(Base64, ThereAndBack) {
-  for (const std::string bytes : {"", "a", "ab", "abc", "abcd"})
-    EXPECT_EQ(from_base64(to_base64(bytes)), bytes);
-  EXPECT_EQ(to_base64("caf\xc3\xa9"), "Y2Fmw6k=");
-  for (const char* wrong : {"a", "abc", "ab=c", "a===", "Y2Fm w6k", "Y2F*", "=abc", "\n\n\n\n"})
-    EXPECT_FALSE(from_base64(wrong)) << wrong;
 }
 
 TEST(Sealed, OpensOnlyUnchangedInTimeAndForItsRequest) {
