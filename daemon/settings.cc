@@ -15,6 +15,7 @@
 
 #include "daemon/nearest.h"
 #include "daemon/protocol/listen_address.h"
+#include "daemon/protocol/policies.h"
 
 namespace lares::daemon {
 namespace {
@@ -58,7 +59,7 @@ constexpr Setting kSettings[] = {
      {},
      true},
     {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0,
-     "auto edits ask plan read-only"},
+     protocol::kPolicyIds},
     {"wake", "goes on when a background job ends", "attended", Kind::word, 0, 0,
      "attended always never", true},
     {"temperature", "of sampling; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},

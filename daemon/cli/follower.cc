@@ -12,6 +12,7 @@
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/start.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 #include "tools/text.h"
 
@@ -27,11 +28,9 @@ constexpr std::size_t kAnswerBytesMax = 1u << 20;
 constexpr std::size_t kAheadMax = 4096;  // happenings, when a question is shown
 
 int status_of(const std::string& reason) {
-  if (reason == "end_turn") return kExitFinished;
-  if (reason == "cancelled") return kExitInterrupted;
-  if (reason == "max_tokens" || reason == "max_steps" || reason == "context_full" ||
-      reason == "repetition" || reason == "unfinished")
-    return kExitLimited;
+  if (reason == protocol::reason::kEndTurn) return kExitFinished;
+  if (reason == protocol::reason::kCancelled) return kExitInterrupted;
+  if (protocol::reason::is_limit(reason)) return kExitLimited;
   return kExitError;
 }
 

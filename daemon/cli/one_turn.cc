@@ -10,9 +10,10 @@
 #include "daemon/cli/follower.h"
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/terminal/print.h"
-#include "daemon/client/policies.h"
 #include "daemon/client/prompt_id.h"
 #include "daemon/client/start.h"
+#include "daemon/protocol/policies.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {
@@ -49,7 +50,7 @@ class OneTurn final : public Follower {
   }
 
   static bool may_write(const protocol::SessionSettings& settings) {
-    return settings.mode != "ask" && !changes_nothing(settings.policy);
+    return settings.mode != "ask" && !protocol::changes_nothing(settings.policy);
   }
 
   // Nothing keeps two that work at the same files apart.
@@ -122,7 +123,7 @@ class OneTurn final : public Follower {
     } else if (message.method == protocol::PromptWithdrawn::kNotification) {
       const auto x = protocol::from_json<protocol::PromptWithdrawn>(message.params);
       if (x && x->id == prompt_id_)
-        conclude({.reason = "cancelled", .message = "taken back before it began"});
+        conclude({.reason = protocol::reason::kCancelled, .message = "taken back before it began"});
     }
   }
 

@@ -18,6 +18,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
+#include "daemon/cli/policy_option.h"
 #include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/usage_fault.h"
@@ -135,8 +136,7 @@ void TurnOptions::add_to(CLI::App& app) {
   app.add_flag("--continue", newest, "go on with the newest of this repository")->excludes(id);
   app.add_option("--delivery", delivery, "to a busy one: start, queue, steer or interrupt")
       ->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
-  app.add_option("--policy", policy, "what needs no asking: auto edits ask plan read-only")
-      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
+  add_policy(app, policy, "what needs no asking");
   app.add_flag("--dangerously-no-sandbox", no_sandbox,
                "commands run with all your rights, unconfined");
   add_sampling_to(app);

@@ -7,6 +7,7 @@
 
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/protocol/redrawn.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {
@@ -39,14 +40,15 @@ nlohmann::json arguments_of(const protocol::Item& item) {
 }  // namespace
 
 std::string_view reason_text(std::string_view reason) {
-  if (reason == "end_turn") return "finished";
-  if (reason == "max_tokens") return "stopped: the answer reached its token limit";
-  if (reason == "max_steps") return "stopped: the turn reached its step limit";
-  if (reason == "context_full") return "stopped: the context is full";
-  if (reason == "repetition") return "stopped: the model repeated itself";
-  if (reason == "unfinished") return "stopped: what the model calls finished is not shown to be";
-  if (reason == "cancelled") return "interrupted";
-  if (reason == "crashed" || reason == "error") return "failed";
+  if (reason == protocol::reason::kEndTurn) return "finished";
+  if (reason == protocol::reason::kMaxTokens) return "stopped: the answer reached its token limit";
+  if (reason == protocol::reason::kMaxSteps) return "stopped: the turn reached its step limit";
+  if (reason == protocol::reason::kContextFull) return "stopped: the context is full";
+  if (reason == protocol::reason::kRepetition) return "stopped: the model repeated itself";
+  if (reason == protocol::reason::kUnfinished)
+    return "stopped: what the model calls finished is not shown to be";
+  if (reason == protocol::reason::kCancelled) return "interrupted";
+  if (reason == protocol::reason::kCrashed || reason == protocol::reason::kError) return "failed";
   return reason;
 }
 
@@ -331,7 +333,8 @@ std::string TurnView::summary(const protocol::TurnEnded& ended, const shown::Cha
       line += names;
     }
   }
-  const bool goes_on = ended.reason != "end_turn" && ended.reason != "context_full";
+  const bool goes_on = ended.reason != protocol::reason::kEndTurn &&
+                       ended.reason != protocol::reason::kContextFull;
   if (!session_id.empty())
     line += dot + (goes_on ? "`--session " + session_id + "` goes on" : "session " + session_id);
   Wrap wrap("", t.width);

@@ -10,6 +10,7 @@
 #include "daemon/mcp/turn_report.h"
 #include "daemon/mcp/turn_watch.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/repository.h"
 #include "daemon/session/title.h"
 #include "daemon/session/worktrees.h"
@@ -49,12 +50,9 @@ rpc::Json tool_failed(const protocol::Error& error) {
 }
 
 std::string in_words(const TurnReport& report) {
-  if (report.reason == "end_turn") return "finished";
-  if (report.reason == "cancelled") return "stopped";
-  if (report.reason == "max_tokens" || report.reason == "max_steps" ||
-      report.reason == "context_full" || report.reason == "repetition" ||
-      report.reason == "unfinished")
-    return "limited";
+  if (report.reason == protocol::reason::kEndTurn) return "finished";
+  if (report.reason == protocol::reason::kCancelled) return "stopped";
+  if (protocol::reason::is_limit(report.reason)) return "limited";
   return "failed";
 }
 
@@ -375,7 +373,7 @@ asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json argu
   const auto& [report, id] = **done;
   Json structured = {
       {"answer", bounded(report.answer, id)}, {"session", id}, {"stop_reason", report.reason}};
-  if (report.reason == "end_turn")
+  if (report.reason == protocol::reason::kEndTurn)
     co_return tool_result(bounded(report.answer, id), std::move(structured));
   co_return tool_result(
       fmt::format("the question was not answered to its end: {}{}{}\n\n{}", report.reason,

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "daemon/mcp/turn_watch.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/session/worktrees.h"
 #include "daemon/utf8.h"
 
@@ -116,7 +117,7 @@ Read<std::string> log_of(const Recorded& session, std::size_t bytes_max) {
             part = item_in_words(x->item);
         } else if (method == protocol::TurnEnded::kNotification) {
           const auto x = protocol::from_json<protocol::TurnEnded>(params);
-          if (x && x->reason != "end_turn")
+          if (x && x->reason != protocol::reason::kEndTurn)
             part = fmt::format("[turn {} ended: {}{}{}]", x->turn_id, x->reason,
                                x->message.empty() ? "" : ", ", x->message);
         }

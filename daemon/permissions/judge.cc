@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/protocol/policies.h"
 #include "tools/shell/commands.h"
 #include "tools/shell/destructive_run.h"
 
@@ -80,7 +81,7 @@ std::string below(std::string_view root, const std::string& path) {
 
 Judgement by_policy(std::string_view policy, std::string_view tool) {
   if (policy == "auto" || (policy == "edits" && tool == "str_replace_editor")) return {};
-  if (policy == "read-only" || policy == "plan")
+  if (protocol::changes_nothing(policy))
     return {Verdict::deny, fmt::format("the session is {}: nothing may be changed", policy), {}};
   return {Verdict::ask,
           policy == "edits" ? "the session asks before commands"

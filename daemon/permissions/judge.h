@@ -52,10 +52,6 @@ Judgement judge(std::string_view policy, const std::vector<protocol::PermissionR
 // for; nullopt: they may.
 std::optional<std::string> tests_lose(const std::string& root);
 
-constexpr bool is_policy(std::string_view policy) {
-  return policy == "ask" || policy == "edits" || policy == "auto" || policy == "plan" ||
-         policy == "read-only";
-}
 constexpr bool is_scope(std::string_view scope) {
   return scope == "once" || scope == "turn" || scope == "session" || scope == "repository" ||
          scope == "user";

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "daemon/on_disk_pool.h"
+#include "daemon/protocol/policies.h"
 #include "daemon/repository.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session_settings.h"
@@ -93,7 +94,7 @@ class Importer {
       params = protocol::to_json(*made);
     } else if (method == protocol::SessionUpdated::kNotification) {
       const auto typed = protocol::from_json<protocol::SessionUpdated>(params);
-      if (!typed || (!typed->policy.empty() && !is_policy(typed->policy)))
+      if (!typed || (!typed->policy.empty() && !protocol::is_policy(typed->policy)))
         return "it is no such change of a session";
       title_ = typed->title;
     } else if (method == protocol::SessionClosed::kNotification) {  // this one is open

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/protocol/policies.h"
 #include "daemon/session/checkpoints.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
@@ -131,11 +132,11 @@ asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
 
 asio::awaitable<Reply<>> Session::set_policy(std::string policy) {
   const auto self = shared_from_this();
-  if (!is_policy(policy))
-    co_return tl::unexpected(refusal(protocol::Code::invalid_params,
-                                     fmt::format("set the policy of session {} to {}: it is none; "
-                                                 "there are auto, edits, ask, plan and read-only",
-                                                 info_.session_id, policy)));
+  if (!protocol::is_policy(policy))
+    co_return tl::unexpected(
+        refusal(protocol::Code::invalid_params,
+                fmt::format("set the policy of session {} to {}: it is none; there are {}",
+                            info_.session_id, policy, protocol::policies_named(", "))));
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.settings.policy = policy;
   fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "daemon/protocol/redrawn.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/turn/prompt.h"
@@ -61,7 +62,9 @@ void Recording::apply(const protocol::TurnStarted& x) {
   items_.clear();
 }
 
-void Recording::apply(const protocol::TurnEnded& x) { turn_ended_ = x.reason == "end_turn"; }
+void Recording::apply(const protocol::TurnEnded& x) {
+  turn_ended_ = x.reason == protocol::reason::kEndTurn;
+}
 
 std::vector<Piece> Recording::told() const {
   std::vector<Piece> out;
@@ -83,7 +86,7 @@ void Recording::apply(const protocol::TurnStep& x) {
   step_.n_answer = transcript_.ids.size() - step_.n_prompt;
   step_.n_redrawn = std::exchange(n_redrawn_, 0);
   step_.drawn = std::exchange(drawn_, {});
-  step_.broken_off = x.reason != "end" && x.reason != "calls";
+  step_.broken_off = x.reason != protocol::reason::kEnd && x.reason != protocol::reason::kCalls;
   // Else nothing was sampled, or nothing that was kept, and what was appended last is a prompt.
   complete_ = x.usage.generated > 0 && appended_ && step_.n_prompt > 0 && step_.n_answer > 0;
 }

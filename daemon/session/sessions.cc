@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "daemon/on_disk_pool.h"
+#include "daemon/protocol/policies.h"
 #include "daemon/repository.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/on_disk.h"
@@ -41,7 +42,8 @@ std::string fresh_session_id() {
 
 std::string wrong_setting(const protocol::SessionSettings& s) {
   if (!protocol::is_mode(s.mode)) return "settings.mode must be work or ask";
-  if (!is_policy(s.policy)) return "settings.policy must be auto, edits, ask, plan or read-only";
+  if (!protocol::is_policy(s.policy))
+    return fmt::format("settings.policy must be one of {}", protocol::policies_named(", "));
   if (s.unattended != "wait" && s.unattended != "skip")
     return "settings.unattended must be wait or skip";
   if (out_of(s.temperature, 0.0, 100.0)) return "settings.temperature must be in 0..100";

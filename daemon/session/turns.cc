@@ -8,6 +8,8 @@
 #include "daemon/ended.h"
 #include "daemon/hooks/hooks.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/protocol/policies.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/session/export.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/retold.h"
@@ -57,8 +59,7 @@ TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& give
     s.step_tokens_max = *given.step_tokens_max;
   }
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
-  if (mode == "ask" || given.policy == "plan" || given.policy == "read-only")
-    s.tools = ToolUse::reading;
+  if (mode == "ask" || protocol::changes_nothing(given.policy)) s.tools = ToolUse::reading;
   // wrong_setting() has let it in, so it can be obeyed.
   s.answer_schema = answer_schema(given.answer_schema).value_or(nullptr);
   return s;
@@ -122,7 +123,7 @@ void Session::hear_of_the_loop(TurnInput& input) {
 }
 
 asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) {
-  const TurnResult cancelled{.reason = "cancelled", .message = "", .usage = {}};
+  const TurnResult cancelled{.reason = protocol::reason::kCancelled, .message = "", .usage = {}};
   if (!world_.host->engine()) {
     state("loading");
     auto loading = left_when_stopped(turn_->stop, settled(*world_.host));
@@ -134,7 +135,9 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     vocabulary_ = co_await on_disk_pool(*world_.disk, look);
   }
   if (turn_->stop.requested()) co_return cancelled;
-  if (!engine) co_return TurnResult{"error", "load the model: " + world_.host->state().message, {}};
+  if (!engine)
+    co_return TurnResult{
+        protocol::reason::kError, "load the model: " + world_.host->state().message, {}};
 
   make_toolbox();
   TurnInput input{.turn_id = turn_id,
@@ -157,23 +160,25 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     auto looking = tools::shell_unavailable_reason(options);
     const std::string why_not = co_await std::move(looking);
     const bool has_shell = why_not.empty() && !options.no_sandbox;
-    input.said.for_model += told_of_reading(turn_->mode != "ask" && info_.settings.policy == "plan",
-                                            has_shell);
+    input.said.for_model += told_of_reading(
+        turn_->mode != "ask" && info_.settings.policy == protocol::kPlanPolicy, has_shell);
   }
   input.said.for_model += told_of_answer_schema(info_.settings.answer_schema);
   resident_ = world_.residents->of(info_.root);
   auto retelling_it = retell(input);
   const std::string before = co_await std::move(retelling_it);
   if (input.sums_up && transcript_.ids.empty())
-    co_return TurnResult{
-        "error", "sum the conversation up: nothing is in it that the model has read", {}};
+    co_return TurnResult{protocol::reason::kError,
+                         "sum the conversation up: nothing is in it that the model has read",
+                         {}};
   // Stopped before it knows where it works, nothing is said, and the next turn begins the session.
   if (transcript_.ids.empty()) {
     auto reading = left_when_stopped(turn_->stop, resident_->begin());
     auto beginning = co_await std::move(reading);
     if (!beginning) co_return cancelled;
     if (!*beginning)
-      co_return TurnResult{"error", "read the repository: " + beginning->error(), {}};
+      co_return TurnResult{
+          protocol::reason::kError, "read the repository: " + beginning->error(), {}};
     auto looking = left_when_stopped(turn_->stop, skills());
     const auto found = co_await std::move(looking);
     if (!found) co_return cancelled;
@@ -186,7 +191,7 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
   if (pinned_) input.n_repository = static_cast<std::int64_t>(pinned_->view.base().tokens.size());
   tools::note_shown(tools_, overlays_->shown());
   auto hooks = read_hooks(own_file(world_, "hooks.json"));
-  if (!hooks) co_return TurnResult{"error", hooks.error(), {}};
+  if (!hooks) co_return TurnResult{protocol::reason::kError, hooks.error(), {}};
   with_hooks(input, std::move(*hooks));
   hear_of_the_loop(input);
   if (input.settings.tools == ToolUse::all)
@@ -202,7 +207,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
     auto working = work(turn_id, prompt);
     result = co_await std::move(working);
   } catch (const std::exception& e) {
-    result = {"error", e.what(), {}};
+    result = {protocol::reason::kError, e.what(), {}};
     world_.log->event("turn_failed",
                       {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
   }
@@ -213,7 +218,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   asked_.turn_ended();
   resident_ = nullptr;
   if (!failure_.empty())
-    result = {"error", "write the session's journal: " + failure_, result.usage};
+    result = {protocol::reason::kError, "write the session's journal: " + failure_, result.usage};
   open_.clear();
   info_.turn_id = info_.turn_began_ms = 0;
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
@@ -247,12 +252,13 @@ void Session::turn_lost(std::exception_ptr thrown) {
   asked_.turn_ended();
   open_.clear();
   info_.turn_id = 0, info_.state = "idle";
-  last_reason_ = "error";
+  last_reason_ = protocol::reason::kError;
   fail("the end of a turn: " + why);
   if (!rewinding_) idle_.open();
   try {
-    ephemeral(protocol::TurnEnded{.turn_id = id, .reason = "error", .message = why},
-              Subscriber::Weight::state);
+    ephemeral(
+        protocol::TurnEnded{.turn_id = id, .reason = protocol::reason::kError, .message = why},
+        Subscriber::Weight::state);
     world_.changed();
   } catch (...) {
     world_.log->event("turn_lost",

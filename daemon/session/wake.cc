@@ -13,6 +13,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
 #include "daemon/utf8.h"
@@ -38,8 +39,8 @@ int Session::n_wakes() const {
 
 // Whoever stopped a turn, or was told why it failed, wants no other to begin by itself.
 bool Session::may_wake() const {
-  if (turn_ || rewinding_ || info_.closed || !failure_.empty() || last_reason_ != "end_turn" ||
-      n_waiting() > 0)
+  if (turn_ || rewinding_ || info_.closed || !failure_.empty() ||
+      last_reason_ != protocol::reason::kEndTurn || n_waiting() > 0)
     return false;
   if (world_.wake == Wake::never || n_wakes() >= kWakesMax || world_.host->stopping()) return false;
   return settings(info_.settings.mode).tools == ToolUse::all && tools::any_job_runs(tools_);

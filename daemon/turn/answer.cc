@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/turn/repetition.h"
 #include "daemon/utf8.h"
 
@@ -192,19 +193,19 @@ std::string_view reason_of(Answer::End end) {
   switch (end) {
     case Answer::End::open:
     case Answer::End::error:
-      return "error";
+      return protocol::reason::kError;
     case Answer::End::end:
-      return "end";
+      return protocol::reason::kEnd;
     case Answer::End::max_tokens:
-      return "max_tokens";
+      return protocol::reason::kMaxTokens;
     case Answer::End::cancelled:
-      return "cancelled";
+      return protocol::reason::kCancelled;
     case Answer::End::context_full:
-      return "context_full";
+      return protocol::reason::kContextFull;
     case Answer::End::repetition:
-      return "repetition";
+      return protocol::reason::kRepetition;
   }
-  return "error";
+  return protocol::reason::kError;
 }
 
 }  // namespace lares::daemon

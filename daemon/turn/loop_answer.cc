@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/protocol/redrawn.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/turn/argument_choices.h"
 #include "daemon/turn/foreseen_edit.h"
 #include "daemon/turn/loop.h"
@@ -216,7 +217,7 @@ asio::awaitable<bool> TurnLoop::fill(std::span<const engine::Token> ids) {
   const std::int64_t total = static_cast<std::int64_t>(ids.size());
   usage_.prompt = total;
   if (total + kClosingTokens >= context_limit()) {
-    failure_ = "context_full";
+    failure_ = protocol::reason::kContextFull;
     co_return false;
   }
   events_.state(host_.n_queued() > 0 ? "queued" : "prefill");
@@ -228,9 +229,9 @@ asio::awaitable<bool> TurnLoop::fill(std::span<const engine::Token> ids) {
   usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(done.waited).count();
   prefill_ += done.ran;
   if (done.error) {
-    failure_ = done.error->code == engine::Errc::cancelled  ? "cancelled"
-               : done.error->code == engine::Errc::too_long ? "context_full"
-                                                            : "error";
+    failure_ = done.error->code == engine::Errc::cancelled  ? protocol::reason::kCancelled
+               : done.error->code == engine::Errc::too_long ? protocol::reason::kContextFull
+                                                            : protocol::reason::kError;
     failure_message_ = done.error->message;
     usage_.prefilled += done.n_evaluated;
     co_return false;

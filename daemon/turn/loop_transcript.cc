@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/turn/loop.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
@@ -29,9 +30,10 @@ std::int64_t TurnLoop::n_least() const {
 
 bool TurnLoop::can_hold(std::int64_t n_prompt) {
   if (n_prompt + kClosingTokens < context_limit()) return true;
-  end("error", fmt::format("read the prompt: {} tokens with the {} of the repository, and the "
-                           "context has {}; say less, or put it into a file of the repository",
-                           n_prompt, in_.n_repository, context_limit()));
+  end(protocol::reason::kError,
+      fmt::format("read the prompt: {} tokens with the {} of the repository, and the "
+                  "context has {}; say less, or put it into a file of the repository",
+                  n_prompt, in_.n_repository, context_limit()));
   return false;
 }
 
@@ -99,8 +101,9 @@ asio::awaitable<TurnLoop::Shortened> TurnLoop::shorten(std::vector<std::string> 
   const std::string reason = co_await std::move(answering);
   summing_up_ = false;
   finish_step(reason);
-  if (reason == "cancelled") end(reason, "");
-  if ((reason != "end" && reason != "max_tokens") || items_.said().empty())
+  if (reason == protocol::reason::kCancelled) end(reason, "");
+  if ((reason != protocol::reason::kEnd && reason != protocol::reason::kMaxTokens) ||
+      items_.said().empty())
     co_return Shortened::asked;
   std::string next;
   for (const auto& text : said) next += (next.empty() ? "" : "\n\n") + text;
@@ -129,13 +132,14 @@ asio::awaitable<void> TurnLoop::sum_up() {
   total_.context = static_cast<std::int64_t>(transcript_.ids.size());
   if (!result_.reason.empty()) co_return;
   if (done != Shortened::anew) {
-    end("error", "sum the conversation up: no summary came that is shorter; it stays as it is");
+    end(protocol::reason::kError,
+        "sum the conversation up: no summary came that is shorter; it stays as it is");
     co_return;
   }
   items_.complete(
       {.kind = "note",
        .text = fmt::format("{} tokens are left of {}", transcript_.ids.size(), n_before)});
-  end("end_turn", "");
+  end(protocol::reason::kEndTurn, "");
 }
 
 void TurnLoop::drop_the_end(std::int64_t n_ids) {

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/turn/loop.h"
 #include "daemon/turn/prefill.h"
 #include "daemon/turn/prompt.h"
@@ -77,7 +78,7 @@ asio::awaitable<TurnResult> TurnLoop::run() {
 
 asio::awaitable<void> TurnLoop::step() {
   if (total_.steps >= in_.settings.steps_max) {
-    end("max_steps",
+    end(protocol::reason::kMaxSteps,
         fmt::format("{} steps; a prompt such as `go on` continues", in_.settings.steps_max));
     co_return;
   }
@@ -85,13 +86,14 @@ asio::awaitable<void> TurnLoop::step() {
   usage_ = {.steps = 1};
   auto answering = kept_answer();
   std::string reason = co_await std::move(answering);
-  if (reason == "end" && !items_.calls().empty()) reason = "calls";
+  if (reason == protocol::reason::kEnd && !items_.calls().empty())
+    reason = protocol::reason::kCalls;
   finish_step(reason);
-  if (reason == "calls") {
+  if (reason == protocol::reason::kCalls) {
     co_await run_calls();
-  } else if (reason == "end" && must_answer_) {
+  } else if (reason == protocol::reason::kEnd && must_answer_) {
     end(why_stuck_.first, why_stuck_.second);
-  } else if (reason == "end") {
+  } else if (reason == protocol::reason::kEnd) {
     // Came too late for this turn's results: the turn goes on with it
     auto steering = events_.steering();
     auto more = hear(co_await std::move(steering));
@@ -100,14 +102,14 @@ asio::awaitable<void> TurnLoop::step() {
       more = co_await std::move(asked);
     }
     if (stop_.requested()) {
-      end("cancelled", "");
+      end(protocol::reason::kCancelled, "");
     } else if (result_.reason.empty() && more.empty()) {
-      end("end_turn", "");
+      end(protocol::reason::kEndTurn, "");
     } else if (!more.empty()) {
       auto going_on = go_on({}, more, /*with_task=*/true);
       co_await std::move(going_on);
     }
-  } else if (reason == "context_full" && in_.begin_anew && !must_answer_ &&
+  } else if (reason == protocol::reason::kContextFull && in_.begin_anew && !must_answer_ &&
              n_overflown_ < kContinuationsMax) {
     ++n_overflown_;
     items_.complete(
@@ -136,10 +138,11 @@ asio::awaitable<std::vector<std::string>> TurnLoop::asked_to_go_on() {
     if (found) checked = std::move(*found);
     if (checked.done && !checked.text.empty())
       items_.complete({.kind = "note", .text = checked.text});
-    if (!checked.known) end("unfinished", checked.text.substr(0, checked.text.find('\n')));
+    if (!checked.known)
+      end(protocol::reason::kUnfinished, checked.text.substr(0, checked.text.find('\n')));
     if (checked.done) co_return more;
     if (++n_sent_back_ > kSentBackMax)
-      end("unfinished",
+      end(protocol::reason::kUnfinished,
           checked.text.substr(0, checked.text.find('\n')) + "; a prompt such as `go on` continues");
     else
       more.push_back(std::move(checked.text));
@@ -189,9 +192,9 @@ asio::awaitable<void> TurnLoop::run_calls() {
   if (const std::string& broken = run_.why_broken(); !broken.empty() || stop_.requested()) {
     append_ids({});  // the results wait for the next prompt
     if (!broken.empty())
-      end("error", broken);
+      end(protocol::reason::kError, broken);
     else
-      end("cancelled", "");
+      end(protocol::reason::kCancelled, "");
     co_return;
   }
   must_answer_ = stuck;
@@ -206,11 +209,11 @@ std::pair<std::string, std::string> TurnLoop::in_circles(const TurnCalls::Made& 
                                                          const Call& call) {
   std::string_view why = std::string_view(call.item.output).substr(0, call.item.output.find('\n'));
   why = utf8_prefix(why, kWhyBytesMax);
-  if (made.disk) return {"error", std::string(why)};
+  if (made.disk) return {protocol::reason::kError, std::string(why)};
   if (made.failed)
-    return {"repetition",
+    return {protocol::reason::kRepetition,
             fmt::format("the same call of {} failed {} times: {}", call.item.name, made.n, why)};
-  return {"repetition", fmt::format("the same call was made {} times", made.n)};
+  return {protocol::reason::kRepetition, fmt::format("the same call was made {} times", made.n)};
 }
 
 asio::awaitable<TurnCalls::Made> TurnLoop::run_call(Item& item,
@@ -272,19 +275,21 @@ std::vector<std::string> TurnLoop::hear(const std::vector<Said>& steering) {
 }
 
 std::string TurnLoop::explain(const std::string& reason) const {
-  if (reason == "cancelled") return "";  // the engine's word for it says no more
-  if (reason == "max_tokens") return fmt::format("{} tokens", in_.settings.step_tokens_max);
-  if (reason == "context_full") {
+  if (reason == protocol::reason::kCancelled) return "";  // the engine's word for it says no more
+  if (reason == protocol::reason::kMaxTokens)
+    return fmt::format("{} tokens", in_.settings.step_tokens_max);
+  if (reason == protocol::reason::kContextFull) {
     return fmt::format(
         "{} tokens; {}", context_limit(),
         in_.begin_anew ? "a prompt such as `go on` continues" : "begin a new session");
   }
-  if (reason == "repetition") return "the same tokens again and again in one answer";
+  if (reason == protocol::reason::kRepetition)
+    return "the same tokens again and again in one answer";
   return failure_message_;
 }
 
 void TurnLoop::end(std::string reason, std::string message) {
-  if (reason == "error") items_.complete({.kind = "error", .text = message});
+  if (reason == protocol::reason::kError) items_.complete({.kind = "error", .text = message});
   result_.reason = std::move(reason), result_.message = std::move(message);
 }
 

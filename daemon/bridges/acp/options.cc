@@ -1,32 +1,24 @@
 #include "daemon/bridges/acp/options.h"
+#include "daemon/protocol/policies.h"
 
-#include <algorithm>
 #include <utility>
-
-#include "daemon/client/policies.h"
 
 namespace lares::cli::acp {
 
-bool is_mode(const std::string& mode) {
-  return std::ranges::find(kPolicies, mode, &Policy::id) != kPolicies.end();
-}
+bool is_mode(const std::string& mode) { return protocol::is_policy(mode); }
 
-std::string modes_known() {
-  std::string out;
-  for (const Policy& m : kPolicies) out += (out.empty() ? "" : ", ") + std::string(m.id);
-  return out;
-}
+std::string modes_known() { return protocol::policies_named(", "); }
 
 Json modes_json(const std::string& mode) {
   Json available = Json::array();
-  for (const Policy& m : kPolicies)
+  for (const protocol::Policy& m : protocol::kPolicies)
     available.push_back({{"id", m.id}, {"name", m.name}, {"description", m.what}});
   return {{"currentModeId", mode}, {"availableModes", std::move(available)}};
 }
 
 Json options_json(const std::string& mode) {
   Json modes = Json::array(), out = Json::array();
-  for (const Policy& m : kPolicies)
+  for (const protocol::Policy& m : protocol::kPolicies)
     modes.push_back({{"value", m.id}, {"name", m.name}, {"description", m.what}});
   out.push_back({{"id", "mode"},
                  {"name", "Mode"},

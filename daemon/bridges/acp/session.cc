@@ -12,6 +12,7 @@
 #include "daemon/bridges/acp/options.h"
 #include "daemon/client/prompt_id.h"
 #include "daemon/protocol/overlay_wire.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 #include "daemon/skills/skills.h"
 
@@ -39,10 +40,12 @@ void on(const protocol::Message& message, F f) {
 }
 
 const char* stop_reason_of(const std::string& reason) {
-  if (reason == "cancelled") return "cancelled";
-  if (reason == "max_tokens" || reason == "context_full") return "max_tokens";
-  if (reason == "max_steps") return "max_turn_requests";
-  return reason == "end_turn" || reason == "repetition" || reason == "unfinished"
+  if (reason == protocol::reason::kCancelled) return "cancelled";
+  if (reason == protocol::reason::kMaxTokens || reason == protocol::reason::kContextFull)
+    return "max_tokens";
+  if (reason == protocol::reason::kMaxSteps) return "max_turn_requests";
+  return reason == protocol::reason::kEndTurn || reason == protocol::reason::kRepetition ||
+                 reason == protocol::reason::kUnfinished
              ? "end_turn"
              : nullptr;  // null: it failed
 }
@@ -166,7 +169,7 @@ void Session::turn_ended(const protocol::TurnEnded& ended) {
                [&](const OpenRef& open) { return open->turn_id == ended.turn_id; });
   if (reason && !ended.message.empty() && !of_it.empty()) view_.notice("warning", ended.message);
   const std::string why =
-      ended.reason == "crashed"
+      ended.reason == protocol::reason::kCrashed
           ? "the daemon died during this turn; what it did is kept, a new prompt goes on"
           : ended.message;
   for (const auto& open : of_it) {

@@ -14,6 +14,7 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/policy_option.h"
 #include "daemon/cli/terminal/print.h"
 #include "daemon/settings.h"
 
@@ -28,9 +29,7 @@ int acp_command(int argc, const char* const* argv) {
   DaemonOptions daemon;
   acp::BridgeOptions options;
   daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
-  app.add_option("--policy", options.policy,
-                 "the mode that new sessions begin in: auto edits ask plan read-only")
-      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
+  add_policy(app, options.policy, "the mode that new sessions begin in");
   app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (const auto usable = daemon.resolve(); !usable) return fail(usable.error(), /*json=*/false);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {
@@ -17,8 +18,8 @@ namespace protocol = daemon::protocol;
 constexpr std::int64_t kUncounted = INT64_MAX;
 
 std::string outcome(const Attempt& a) {
-  if (a.reason == "end_turn") return "finished";
-  if (a.reason == "cancelled") return "interrupted";
+  if (a.reason == protocol::reason::kEndTurn) return "finished";
+  if (a.reason == protocol::reason::kCancelled) return "interrupted";
   return a.reason.empty() ? a.state : a.reason;
 }
 

@@ -15,9 +15,10 @@
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/which_session.h"
-#include "daemon/client/policies.h"
 #include "daemon/client/start.h"
 #include "daemon/protocol/nano_directory.h"
+#include "daemon/protocol/policies.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 #include "daemon/version.h"
 
@@ -354,11 +355,15 @@ void Interactive::turn_ended(const protocol::TurnEnded& ended) {
   view_.turn_ended();
   question_id_.clear(), asking_.reset();
   interrupting_ = false;
-  const bool failed = ended.reason == "error" || ended.reason == "crashed";
-  const Style style = failed ? Style::red : ended.reason == "end_turn" ? Style::dim : Style::yellow;
+  const bool failed = ended.reason == protocol::reason::kError ||
+                      ended.reason == protocol::reason::kCrashed;
+  const Style style = failed                                       ? Style::red
+                      : ended.reason == protocol::reason::kEndTurn ? Style::dim
+                                                                   : Style::yellow;
   screen_.line("");
   screen_.line(screen_.terminal().paint(style, view_.summary(ended, changes_, "")));
-  if (talk_.session().settings.policy == kPlanPolicy && ended.reason == "end_turn") {
+  if (talk_.session().settings.policy == protocol::kPlanPolicy &&
+      ended.reason == protocol::reason::kEndTurn) {
     planned_ = true;
     view_.note(Style::dim,
                working_policy_.empty()

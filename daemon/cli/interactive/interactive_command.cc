@@ -10,6 +10,7 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/policy_option.h"
 #include "daemon/cli/terminal/print.h"
 #include "daemon/repository.h"
 #include "daemon/settings.h"
@@ -33,9 +34,7 @@ int interactive_command(int argc, const char* const* argv) {
                  "the repository (default: the git worktree around the current directory, else "
                  "that directory)")
       ->excludes(session);
-  app.add_option("--policy", options.settings.policy,
-                 "what needs no asking: auto edits ask plan read-only")
-      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}))
+  add_policy(app, options.settings.policy, "what needs no asking")
       ->excludes(session)
       ->excludes(newest);
   app.add_flag("--worktree", options.worktree, "work in a git worktree of its own; see lares apply")

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/cli/turn_view.h"
+#include "daemon/protocol/turn_reasons.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {
@@ -40,7 +41,7 @@ Result<> read_history(
 std::string turn_number(std::int64_t turn_id) { return fmt::format("turn {}", turn_id); }
 
 std::string how_it_ended(const protocol::TurnEnded& ended) {
-  if (ended.reason == "end_turn") return "";
+  if (ended.reason == protocol::reason::kEndTurn) return "";
   return fmt::format("{}{}", reason_text(ended.reason),
                      ended.message.empty() ? "" : ": " + one_line(ended.message));
 }

@@ -14,7 +14,7 @@
 #include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/client/policies.h"
+#include "daemon/protocol/policies.h"
 #include "daemon/shown/change_set.h"
 #include "daemon/shown/text.h"
 #include "tools/text.h"
@@ -275,7 +275,7 @@ Result<> Interactive::resume(const std::string& id) {
   const auto& s = talk_.session();
   working_policy_.clear();  // what it was there before nobody here knows
   heard_policy(s.settings.policy);
-  planned_ = s.settings.policy == kPlanPolicy && s.n_turns > 0;
+  planned_ = s.settings.policy == protocol::kPlanPolicy && s.n_turns > 0;
   transcript_.set_root(s.root);
   view_.note(Style::dim,
              one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns,
@@ -314,7 +314,8 @@ void Interactive::policy(const std::string& argument) {
                                               : talk_.settings().policy;
   if (argument.empty()) {
     std::string text = fmt::format("the policy is {}; /policy NAME changes it\n", now);
-    for (const Policy& p : kPolicies) text += fmt::format("  {:<10} {}\n", p.id, p.what);
+    for (const protocol::Policy& p : protocol::kPolicies)
+      text += fmt::format("  {:<10} {}\n", p.id, p.what);
     return transcript_.lines(text);
   }
   heard_policy(now);
@@ -324,7 +325,7 @@ void Interactive::policy(const std::string& argument) {
 }
 
 void Interactive::heard_policy(const std::string& policy) {
-  if (!changes_nothing(policy)) working_policy_ = policy, planned_ = false;
+  if (!protocol::changes_nothing(policy)) working_policy_ = policy, planned_ = false;
 }
 
 // Behind the turn that runs, if one does: that one changes nothing to its end.
@@ -332,7 +333,7 @@ void Interactive::go(const std::string& argument) {
   if (!planned_)
     return view_.note(Style::yellow, "/go carries out what was planned under /policy plan");
   const std::string name = argument.empty() ? working_policy_ : argument;
-  if (name.empty() || changes_nothing(name))
+  if (name.empty() || protocol::changes_nothing(name))
     return view_.note(Style::yellow,
                       "/go NAME: under which policy it is carried out; auto, edits or ask");
   if (auto changed = talk_.policy(name); !changed) return complain(changed.error());
