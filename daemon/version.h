@@ -2,6 +2,6 @@
 
 namespace lares::daemon {
 
-inline constexpr const char* kVersion = "0.1.0";
+extern const char* const kVersion;  // the project's, as the build says it
 
 }  // namespace lares::daemon

@@ -30,7 +30,7 @@ constexpr const char* kListen = "subscriptions/listen";
 constexpr int kListenRetryMs = 1'000, kListenRetryMaxMs = 60'000;
 const std::string kMeta = "io.modelcontextprotocol/";
 
-json client_info() { return {{"name", "lares"}, {"version", "0.1.0"}}; }
+json client_info() { return {{"name", "lares"}, {"version", LARES_VERSION}}; }
 
 std::string file_uri(const std::string& path) {
   std::string uri = "file://";

@@ -74,7 +74,7 @@ HttpRequest HttpTransport::request(std::string method, std::string body,
   };
   add("Accept", "application/json, text/event-stream");
   add("Accept-Encoding", "identity");
-  add("User-Agent", "lares/0.1.0");
+  add("User-Agent", "lares/" LARES_VERSION);
   if (made.method == "POST") add("Content-Type", "application/json");
   if (!version_.empty()) add("MCP-Protocol-Version", version_);
   if (!session_.empty()) add("Mcp-Session-Id", session_);
