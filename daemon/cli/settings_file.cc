@@ -75,19 +75,8 @@ Result<> write_settings_file(const std::string& path, const nlohmann::ordered_js
   if (ec) return failed("make its directory", ec.value());
   const tools::Fd dir(::open(real.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir) return failed("open its directory", errno);
-  tools::Temporary temporary = tools::make_temporary(dir.get());
-  if (!temporary.fd) return failed("make a file beside it", errno);
-  int error = tools::write_all(temporary.fd.get(), object.dump(2) + "\n");
-  if (error == 0 && ::fsync(temporary.fd.get()) != 0) error = errno;
-  if (error == 0) error = tools::give_name(dir.get(), temporary);
-  if (error == 0 &&
-      ::renameat(dir.get(), temporary.name.c_str(), dir.get(), real.filename().c_str()) != 0)
-    error = errno;
-  if (error != 0) {
-    if (temporary.named) ::unlinkat(dir.get(), temporary.name.c_str(), 0);
+  if (const int error = tools::put_file(dir.get(), real.filename().string(), object.dump(2) + "\n"))
     return failed("write it", error);
-  }
-  ::fsync(dir.get());
   return {};
 }
 
