@@ -6,12 +6,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <string_view>
+#include <system_error>
+
+#include "daemon/repository.h"
+#include "sandbox/search_path.h"
 
 extern char** environ;
 
@@ -25,27 +29,25 @@ constexpr const char* kLessOptions = "FRX";  // as git: leave at once when it fi
 // what the shell says of it. At Ctrl-C both shells wait for a reader that stays (dash and bash do).
 constexpr const char* kPageOrPrint = "(eval \"$1\"); case $? in 126|127) cat;; esac";
 
-bool is_in_path(std::string_view program) {
-  const char* path = std::getenv("PATH");
-  for (std::string_view rest = path ? path : ""; !rest.empty();) {
-    const std::size_t end = std::min(rest.find(':'), rest.size());
-    const std::string file = fmt::format("{}/{}", rest.substr(0, end), program);
-    if (end > 0 && ::access(file.c_str(), X_OK) == 0) return true;
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return false;
+// Its file; "" where there is none but what the repository may have in PATH.
+std::string default_pager() {
+  const char* const path = std::getenv("PATH");
+  std::error_code failed;
+  const auto here = daemon::repository_root(std::filesystem::current_path(failed).string());
+  return path && here ? sandbox::program_outside(kPagerDefault, path, here->root) : "";
 }
 
 }  // namespace
 
 Pager::Pager() : fd_(STDOUT_FILENO) {
   const char* set = std::getenv("PAGER");
-  const char* command = set ? set : kPagerDefault;
   const char* term = std::getenv("TERM");
   const bool dumb = !term || std::string_view(term) == "dumb";
-  if (::isatty(STDOUT_FILENO) != 1 || ::isatty(STDIN_FILENO) != 1 || dumb || !*command ||
-      std::string_view(command) == "cat" || (!set && !is_in_path(kPagerDefault)))
+  if (::isatty(STDOUT_FILENO) != 1 || ::isatty(STDIN_FILENO) != 1 || dumb ||
+      (set && (!*set || std::string_view(set) == "cat")))
     return;
+  const std::string file = set ? "" : default_pager();
+  if (!set && file.empty()) return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
   ::setenv("LESS", kLessOptions, /*overwrite=*/0);
@@ -59,7 +61,8 @@ Pager::Pager() : fd_(STDOUT_FILENO) {
   ::sigaddset(&defaults, SIGPIPE);
   ::posix_spawnattr_setsigdefault(&attributes, &defaults);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-  const char* const argv[] = {"sh", "-c", kPageOrPrint, "sh", command, nullptr};
+  const char* const argv[] = {
+      "sh", "-c", kPageOrPrint, set ? "sh" : file.c_str(), set ? set : "\"$0\"", nullptr};
   const int failed = ::posix_spawn(&pid_, "/bin/sh", &actions, &attributes,
                                    const_cast<char* const*>(argv), environ);
   ::posix_spawnattr_destroy(&attributes);

@@ -574,6 +574,23 @@ class CliTest(CliCase):
                 self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
                 os.close(master)
 
+    def test_a_pager_of_the_repository_is_not_run(self):
+        self.start(THINK + "It is gamma.")
+        self.lares("run", "Go.")
+        tools = os.path.join(self.root, "node_modules", ".bin")
+        os.makedirs(tools)
+        with open(os.path.join(tools, "less"), "w") as f:
+            f.write(f"#!/bin/sh\ntouch '{self.home}/ran'\n")
+        os.chmod(os.path.join(tools, "less"), 0o755)
+        base = {k: v for k, v in self.env().items() if k != "PAGER"}
+        self.env = lambda: base | {"PATH": f"{tools}:{base['PATH']}"}
+        pid, master = self.terminal("log")
+        self.see(master, "It is gamma")
+        os.write(master, b"q")  # a pager may stay
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        os.close(master)
+        self.assertFalse(os.path.exists(os.path.join(self.home, "ran")))
+
     def test_a_pager_that_stays_at_ctrl_c_is_waited_for(self):
         self.start(THINK + "One.")
         self.lares("run", "Go.")
