@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/percent.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -24,12 +25,6 @@ std::string openai_body(unsigned status, std::string_view message) {
 bool is_at_or_below(std::string_view path, std::string_view prefix) {
   return path.starts_with(prefix) &&
          (prefix.empty() || path.size() == prefix.size() || path[prefix.size()] == '/');
-}
-
-int hex_digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 }  // namespace
@@ -81,14 +76,7 @@ HttpReply Router::refusal(std::string_view path, unsigned status, std::string_vi
 
 std::string last_segment(std::string_view path) {
   path.remove_prefix(path.rfind('/') + 1);  // npos + 1 is 0
-  std::string out;
-  for (std::size_t i = 0; i < path.size(); ++i) {
-    const int high = path[i] == '%' && i + 2 < path.size() ? hex_digit(path[i + 1]) : -1;
-    const int low = high >= 0 ? hex_digit(path[i + 2]) : -1;
-    out += low >= 0 ? static_cast<char>(high * 16 + low) : path[i];
-    if (low >= 0) i += 2;
-  }
-  return valid_utf8(out);
+  return valid_utf8(percent_decoded(path));
 }
 
 }  // namespace lares::daemon

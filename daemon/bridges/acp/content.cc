@@ -1,25 +1,13 @@
 #include "daemon/bridges/acp/content.h"
 
-#include <charconv>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "daemon/percent.h"
+
 namespace lares::cli::acp {
 namespace {
-
-std::string unescaped(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    unsigned byte = 0;
-    const bool escaped = text[i] == '%' && i + 2 < text.size() &&
-                         std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr ==
-                             text.data() + i + 3;
-    out += escaped ? static_cast<char>(byte) : text[i];
-    if (escaped) i += 2;
-  }
-  return out;
-}
 
 // As the repository calls it, with the lines that a fragment such as "#L10:20" names.
 std::string name_of(const std::string& uri, const Root& root) {
@@ -37,7 +25,8 @@ std::string path_of_uri(const std::string& uri) {
   if (!uri.starts_with(kScheme)) return "";
   const std::size_t begin = uri.find('/', kScheme.size());  // behind the host, which is this one
   if (begin == std::string::npos) return "";
-  return unescaped(std::string_view(uri).substr(begin, uri.find_first_of("?#", begin) - begin));
+  return daemon::percent_decoded(
+      std::string_view(uri).substr(begin, uri.find_first_of("?#", begin) - begin));
 }
 
 Reply<Prompt> read_prompt(const Json& blocks, const Root& root) {
