@@ -14,6 +14,7 @@
 #include "mcp/declining.h"
 #include "mcp/message.h"
 #include "mcp/tools.h"
+#include "tools/characters.h"
 
 namespace lares::mcp {
 namespace {
@@ -101,11 +102,6 @@ std::optional<json> number(const json& schema, const std::string& text, std::str
   return value;
 }
 
-std::size_t n_characters(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
-}
-
 // Of the values that stand in `text` with commas between them, the one from `at` on, and where the
 // next one begins. A choice may have commas of its own: the longest that stands there counts.
 std::optional<json> one_of_several(const std::vector<Choice>& choices, const std::string& text,
@@ -159,10 +155,10 @@ std::optional<json> value_of(const json& schema, const std::string& text, std::s
   if (type == "number") return number<double>(schema, text, wrong);
   const auto low = schema.find("minLength"), high = schema.find("maxLength");
   if (low != schema.end() && low->is_number_unsigned() &&
-      n_characters(text) < low->get<std::size_t>())
+      tools::n_characters(text) < low->get<std::size_t>())
     return wrong = "at least " + low->dump() + " characters", std::nullopt;
   if (high != schema.end() && high->is_number_unsigned() &&
-      n_characters(text) > high->get<std::size_t>())
+      tools::n_characters(text) > high->get<std::size_t>())
     return wrong = "at most " + high->dump() + " characters", std::nullopt;
   return text;
 }

@@ -4,6 +4,7 @@
 
 #include "mcp/config.h"
 #include "mcp/tools.h"
+#include "tools/text.h"
 
 namespace lares::mcp {
 
@@ -15,9 +16,7 @@ std::string none_configured(const Servers& servers) {
 
 std::string cut(std::string text, std::size_t n_max, std::string_view note) {
   if (text.size() <= n_max) return text;
-  std::size_t n = n_max;
-  while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0) == 0x80)
-    --n;  // not inside a UTF-8 character
+  const std::size_t n = tools::utf8_floor(text, n_max);
   const auto left = text.size() - n;
   text.resize(n);
   return text + fmt::format("[cut: {} more bytes{}]", left, note);

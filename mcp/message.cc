@@ -7,6 +7,7 @@
 
 #include "mcp/message_batch.h"
 #include "tools/lenient_json.h"
+#include "tools/text.h"
 
 namespace lares::mcp {
 namespace {
@@ -25,9 +26,7 @@ std::string describe_error(const json& error) {
       code != error.end() && code->is_number_integer() ? code->dump() : "without a code",
       message != error.end() && message->is_string() ? message->get<std::string>() : "no message");
   if (text.size() > kErrorBytesMax) {
-    std::size_t n = kErrorBytesMax;
-    while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0) == 0x80) --n;
-    text.resize(n);
+    text.resize(tools::utf8_floor(text, kErrorBytesMax));
     text += "...";
   }
   return text;

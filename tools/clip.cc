@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/characters.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -136,10 +137,8 @@ void Clip::append(std::string_view text) {
 std::string Clip::finish() {
   if (!spill_) return std::move(head_);
   const std::size_t head_end = utf8_floor(head_, kHeadBytes);
-  std::size_t tail_begin = tail_.size() - std::min(tail_.size(), kTailBytes);
-  while (tail_begin < tail_.size() &&
-         (static_cast<unsigned char>(tail_[tail_begin]) & 0xC0) == 0x80)
-    ++tail_begin;
+  const std::size_t tail_begin = utf8_ceiling(tail_,
+                                              tail_.size() - std::min(tail_.size(), kTailBytes));
   const std::size_t n_tail = tail_.size() - tail_begin;
   std::string out = head_.substr(0, head_end);
   if (!out.ends_with('\n')) out += '\n';

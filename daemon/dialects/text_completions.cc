@@ -1,5 +1,4 @@
 // OpenAI's old Completions: DeepSeek's FIM completion, and vLLM's of token ids.
-#include <algorithm>
 #include <utility>
 
 #include "daemon/dialects/beginning.h"
@@ -11,14 +10,10 @@
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
 #include "daemon/utf8.h"
+#include "tools/characters.h"
 
 namespace lares::daemon {
 namespace {
-
-std::size_t n_characters(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](unsigned char c) { return (c & 0xC0) != 0x80; }));
-}
 
 // What has been said, as the old format has it: logprobs in columns, each token with its place in
 // the text.
@@ -39,7 +34,7 @@ class TextCompletionAnswer {
     const auto* const infill = std::get_if<Infill>(&asked.what);
     with_logprobs_ = infill->n_logprobs >= 0;
     if (infill->echo) echoed_ = infill->prefix;
-    offset_ = n_characters(echoed_);
+    offset_ = tools::n_characters(echoed_);
   }
 
   const std::string& echoed() const { return echoed_; }  // what its text begins with
@@ -74,7 +69,7 @@ class TextCompletionAnswer {
           tops.push_back(std::move(top));
       if (names_ids_) continue;  // which have no place in the text
       offsets.push_back(offset_);
-      offset_ += n_characters(one.token);
+      offset_ += tools::n_characters(one.token);
     }
     return {{"tokens", std::move(tokens)},
             {"token_logprobs", std::move(values)},

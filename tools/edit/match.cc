@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/characters.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -40,12 +41,6 @@ constexpr std::array<CharacterFold, 31> kCharacterFolds = {{
     {"\u202f", ' '},  {"\u205f", ' '},  {"\u3000", ' '},  {"\uff07", '\''}, {"\uff02", '"'},
     {"\uff0d", '-'},
 }};
-
-// The smallest m >= n at which `text` can be cut without splitting a UTF-8 character.
-std::size_t utf8_ceiling(std::string_view text, std::size_t n) {
-  while (n < text.size() && (static_cast<unsigned char>(text[n]) & 0xC0) == 0x80) ++n;
-  return n;
-}
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 

@@ -12,6 +12,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "tools/characters.h"
 #include "tools/text.h"
 #include "tools/workspace/own_files.h"
 
@@ -165,12 +166,8 @@ bool has_ended(int pid) {
 void Throttle::add(std::string_view text) {
   if (!on_output_) return;
   pending_ += text;
-  if (pending_.size() > 2 * kPendingBytesMax) {
-    std::size_t cut = pending_.size() - kPendingBytesMax;
-    while (cut < pending_.size() && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80)
-      ++cut;
-    pending_.erase(0, cut);
-  }
+  if (pending_.size() > 2 * kPendingBytesMax)
+    pending_.erase(0, utf8_ceiling(pending_, pending_.size() - kPendingBytesMax));
 }
 Clock::time_point Throttle::due() const {
   return pending_.empty() ? Clock::time_point::max() : last_ + kOutputEvery;

@@ -9,6 +9,7 @@
 #include "daemon/bridges/acp/tool_view.h"
 #include "daemon/bridges/acp/unsaved.h"
 #include "daemon/shown/text.h"
+#include "tools/characters.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -36,9 +37,7 @@ std::string_view tail(std::string_view text, std::size_t bytes_max) {
   text.remove_prefix(text.size() - bytes_max);
   const std::size_t line = text.find('\n');
   if (line != std::string_view::npos) return text.substr(line + 1);
-  while (!text.empty() && (static_cast<unsigned char>(text.front()) & 0xC0) == 0x80)
-    text.remove_prefix(1);
-  return text;
+  return text.substr(tools::utf8_ceiling(text, 0));
 }
 
 }  // namespace
