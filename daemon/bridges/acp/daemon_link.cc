@@ -1,6 +1,5 @@
 #include "daemon/bridges/acp/daemon_link.h"
 
-#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -14,6 +13,7 @@
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
+#include "daemon/client/reconnect.h"
 #include "daemon/client/start.h"
 #include "daemon/gate.h"
 #include "daemon/on_disk_pool.h"
@@ -24,11 +24,7 @@ namespace {
 
 using asio::local::stream_protocol;
 constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
-// After a loss and between attempts, doubled each time: a daemon that is restarted is there again
-// at once, one that cannot be had costs nothing.
-constexpr std::chrono::milliseconds kPauseMin{50}, kPauseMax{2000};
 constexpr int kAttemptsMax = 5;  // to have one that is wanted
-constexpr int kHangupsMax = 8;   // of somebody that takes connections: then those who wait are told
 
 Fault lost_fault(std::string_view method) {
   return {
@@ -94,7 +90,7 @@ asio::awaitable<void> DaemonLink::run() {
 }
 
 asio::awaitable<void> DaemonLink::pause() {
-  asio::steady_timer timer(io_, std::min(kPauseMax, kPauseMin * (1 << std::min(n_failed_, 6))));
+  asio::steady_timer timer(io_, reconnect_pause(n_failed_));
   wake_ = std::make_shared<daemon::Gate>(io_);
   const auto wake = wake_;
   const auto late = [wake](const boost::system::error_code& ec) {
@@ -186,9 +182,7 @@ void DaemonLink::lose() {
   connection_->socket.close(ignored);
   const bool was_up = std::exchange(up_, false);
   if (!was_up && !refused_ && ++n_failed_ >= kHangupsMax)
-    settle(tl::unexpected(Fault{
-        kInternal, fmt::format("greet the daemon at {}: it hung up {} times; see laresd.log in {}",
-                               address_.socket, n_failed_, address_.state_dir)}));
+    settle(tl::unexpected(Fault{kInternal, hung_up_text(address_, n_failed_)}));
   for (auto& [id, pending] : std::exchange(pending_, {})) {
     pending->reply = tl::unexpected(lost_fault(pending->method));
     pending->gate.open();

@@ -4,7 +4,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -15,14 +14,12 @@
 
 #include <boost/asio/post.hpp>
 
+#include "daemon/bridges/stdio.h"
 #include "daemon/gate.h"
 
 namespace lares::cli::acp {
 namespace {
 
-constexpr std::size_t kReadBytes = 64u << 10;
-// PIPE_BUF: what a pipe that poll() calls writable takes without blocking
-constexpr std::size_t kWriteBytes = 4096;
 constexpr std::chrono::milliseconds kLastWords{2000};
 
 }  // namespace
@@ -47,8 +44,8 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
   }
 
   void read_lines() {
-    std::string chunk(kReadBytes, '\0');
-    Lines lines;
+    std::string chunk(kStdioReadBytes, '\0');
+    LineReader lines(kEditorLines);
     const auto tell = [this](Line line) {
       asio::post(io, [self = shared_from_this(), line = std::move(line)]() mutable {
         self->events.line(std::move(line));
@@ -56,7 +53,7 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
     };
     while (wait(in_fd, POLLIN)) {
       const ssize_t n = ::read(in_fd, chunk.data(), chunk.size());
-      if (n < 0 && errno == EINTR) continue;
+      if (n < 0 && is_passing(errno)) continue;
       if (n <= 0)
         break;  // what has no newline yet was not sent: a message cut short is not acted on
       lines.take(std::string_view(chunk.data(), static_cast<std::size_t>(n)), tell);
@@ -89,8 +86,8 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
   bool write(std::string_view line) const {
     while (!line.empty()) {
       if (!wait(out_fd, POLLOUT)) return false;
-      const ssize_t n = ::write(out_fd, line.data(), std::min(line.size(), kWriteBytes));
-      if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      const ssize_t n = write_some(out_fd, line);
+      if (n < 0 && is_passing(errno)) continue;
       if (n < 0) return false;
       line.remove_prefix(static_cast<std::size_t>(n));
     }

@@ -1,7 +1,5 @@
 #include "daemon/bridges/acp/lines.h"
 
-#include <utility>
-
 namespace lares::cli::acp {
 namespace {
 
@@ -17,23 +15,6 @@ std::size_t behind_string(std::string_view text, std::size_t at) {
 }
 
 }  // namespace
-
-void Lines::take(std::string_view bytes, const std::function<void(Line)>& line) {
-  while (!bytes.empty()) {
-    const std::size_t end = bytes.find('\n');
-    if (!skipping_) inbox_ += bytes.substr(0, end);
-    if (inbox_.size() > kLineBytesMax) {
-      skipping_ = true;
-      inbox_.resize(kLineHeadMax);
-      inbox_.shrink_to_fit();
-    }
-    if (end == std::string_view::npos) return;
-    bytes.remove_prefix(end + 1);
-    Line whole{std::exchange(inbox_, ""), std::exchange(skipping_, false)};
-    if (whole.too_long || whole.text.find_first_not_of(" \t\r") != std::string::npos)
-      line(std::move(whole));
-  }
-}
 
 Json id_of_cut(std::string_view text) {
   int depth = 0;

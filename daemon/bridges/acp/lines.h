@@ -1,12 +1,11 @@
-// A stream of bytes as its lines: what an editor writes, however the pipe cuts it.
+// An editor's lines: how long they may be, and what is known of one that is longer.
 #pragma once
 
 #include <cstddef>
-#include <functional>
-#include <string>
 #include <string_view>
 
 #include "daemon/bridges/acp/message.h"
+#include "daemon/bridges/line_reader.h"
 
 namespace lares::cli::acp {
 
@@ -14,22 +13,7 @@ namespace lares::cli::acp {
 inline constexpr std::size_t kLineBytesMax = 32u << 20;
 // Of a line that is longer: in so much of it its id is looked for
 inline constexpr std::size_t kLineHeadMax = 4096;
-
-struct Line {
-  std::string text;
-  bool too_long = false;  // then the text is its beginning
-};
-
-class Lines {
- public:
-  // Without their newline; blank ones are left out, and the last one, if it has no newline yet,
-  // waits for the rest.
-  void take(std::string_view bytes, const std::function<void(Line)>& line);
-
- private:
-  std::string inbox_;
-  bool skipping_ = false;  // a line that is too long
-};
+inline constexpr LineReader::Bounds kEditorLines{kLineBytesMax, kLineHeadMax};
 
 // The id of a message that is cut behind some byte; null: it is not in what there is of it.
 Json id_of_cut(std::string_view beginning);

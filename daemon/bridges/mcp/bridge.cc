@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <mutex>
 #include <optional>
@@ -17,7 +18,9 @@
 
 #include <fmt/format.h>
 
+#include "daemon/bridges/stdio.h"
 #include "daemon/client/link.h"
+#include "daemon/client/reconnect.h"
 #include "daemon/client/start.h"
 #include "mcp/server.h"
 
@@ -26,11 +29,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t kReadBytes = 64 << 10;
-// PIPE_BUF: what a pipe that poll() calls writable takes without blocking
-constexpr std::size_t kWriteBytes = 4096;
-// Between attempts to reach a daemon, doubled each time
-constexpr milliseconds kPauseMin{50}, kPauseMax{2000};
+constexpr LineReader::Bounds kClientLines{protocol::kLineBytesMax - 1};
+constexpr LineReader::Bounds kDaemonLines{SIZE_MAX};  // it keeps its own
 
 tools::Fd connect_to(const std::string& path) {
   tools::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -41,18 +41,6 @@ tools::Fd connect_to(const std::string& path) {
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return {};
   return fd;
-}
-
-bool passing(int error) { return error == EINTR || error == EAGAIN; }
-
-// Gives every line that has ended to `take`, and keeps the rest. `fresh`: bytes at its end that
-// were not looked at before.
-template <class Take>
-void take_lines(std::string& inbox, std::size_t fresh, const Take& take) {
-  std::size_t from = 0, look = inbox.size() - fresh;
-  for (std::size_t end; (end = inbox.find('\n', look)) != std::string::npos; from = look = end + 1)
-    take(std::string_view(inbox).substr(from, end - from));
-  inbox.erase(0, from);
 }
 
 }  // namespace
@@ -70,6 +58,8 @@ McpBridge::McpBridge(const DaemonAddress& address, std::string root, int in, int
       in_(in),
       out_(out),
       traffic_(std::move(root), [this](std::string line) { tell(std::move(line)); }),
+      from_client_(kClientLines),
+      from_daemon_(kDaemonLines),
       attempt_at_(Clock::now()) {}
 
 McpBridge::~McpBridge() = default;
@@ -132,28 +122,25 @@ Result<> McpBridge::wait() {
 // ---- the client
 
 Result<> McpBridge::read_client() {
-  std::array<char, kReadBytes> block;
+  std::array<char, kStdioReadBytes> block;
   const ssize_t n = ::read(in_, block.data(), block.size());
-  if (n < 0 && passing(errno)) return {};
+  if (n < 0 && is_passing(errno)) return {};
   if (n < 0) return tl::unexpected(Error{fmt::format("read stdin: {}", std::strerror(errno))});
   if (n == 0) ended_ = true;
-  inbox_.append(block.data(), static_cast<std::size_t>(n));
-  take_lines(inbox_, static_cast<std::size_t>(n), [&](std::string_view line) {
-    if (!std::exchange(skipping_, false) && line.size() < protocol::kLineBytesMax)
-      return traffic_.from_client(line);
+  from_client_.take({block.data(), static_cast<std::size_t>(n)}, [&](const Line& line) {
+    if (!line.too_long) return traffic_.from_client(line.text);
     tell(mcp::server::error_text(
              nullptr, {mcp::server::kInvalidRequest,
                        fmt::format("a message is longer than {} bytes", protocol::kLineBytesMax)}) +
          "\n");
   });
-  if (inbox_.size() >= protocol::kLineBytesMax) skipping_ = true, inbox_.clear();
   return {};
 }
 
 Result<> McpBridge::write_client() {
   const std::string& line = to_client_.front();
-  const ssize_t n = ::write(out_, line.data() + down_, std::min(line.size() - down_, kWriteBytes));
-  if (n < 0 && passing(errno)) return {};
+  const ssize_t n = write_some(out_, std::string_view(line).substr(down_));
+  if (n < 0 && is_passing(errno)) return {};
   if (n < 0) return tl::unexpected(Error{fmt::format("write to stdout: {}", std::strerror(errno))});
   down_ += static_cast<std::size_t>(n);
   if (down_ < line.size()) return {};
@@ -167,19 +154,18 @@ Result<> McpBridge::write_client() {
 void McpBridge::connect() {
   daemon_ = connect_to(address_.socket);
   if (daemon_) return traffic_.connected();
-  attempt_at_ = Clock::now() + kPauseMax;
+  attempt_at_ = Clock::now() + kReconnectPauseMax;
   if (traffic_.waits()) start();
 }
 
 void McpBridge::read_daemon() {
-  std::array<char, kReadBytes> block;
+  std::array<char, kStdioReadBytes> block;
   const ssize_t n = ::read(daemon_.get(), block.data(), block.size());
-  if (n < 0 && passing(errno)) return;
+  if (n < 0 && is_passing(errno)) return;
   if (n <= 0) return lose();
   n_hangups_ = 0;
-  from_daemon_.append(block.data(), static_cast<std::size_t>(n));
-  take_lines(from_daemon_, static_cast<std::size_t>(n),
-             [&](std::string_view line) { traffic_.from_daemon(line); });
+  from_daemon_.take({block.data(), static_cast<std::size_t>(n)},
+                    [&](const Line& line) { traffic_.from_daemon(line.text); });
 }
 
 void McpBridge::write_daemon() {
@@ -194,17 +180,13 @@ void McpBridge::write_daemon() {
 
 void McpBridge::lose() {
   daemon_ = {};
-  from_daemon_.clear();
+  from_daemon_ = LineReader(kDaemonLines);
   up_ = 0;
   if (half_closed_) return;  // the client has left, and it ends what it did for it
-  attempt_at_ = Clock::now() +
-                (n_hangups_ == 0 ? milliseconds(0)
-                                 : std::min(kPauseMax, kPauseMin * (1 << std::min(n_hangups_, 6))));
+  attempt_at_ = Clock::now() + (n_hangups_ == 0 ? milliseconds(0) : reconnect_pause(n_hangups_));
   traffic_.lost();
-  if (++n_hangups_ <= kMcpHangupsMax) return;
-  n_hangups_ = 0;
-  traffic_.give_up(fmt::format("the daemon at {} hung up {} times; see laresd.log in {}",
-                               address_.socket, kMcpHangupsMax, address_.state_dir));
+  if (++n_hangups_ < kHangupsMax) return;
+  traffic_.give_up(hung_up_text(address_, std::exchange(n_hangups_, 0)));
 }
 
 void McpBridge::start() {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/bridges/line_reader.h"
 #include "daemon/bridges/mcp/traffic.h"
 #include "daemon/client/error.h"
 #include "daemon/client/start.h"
@@ -20,8 +21,6 @@ namespace lares::cli {
 inline constexpr std::size_t kMcpBytesUnderWayMax = 1 << 20;
 // After the client said that it is done
 inline constexpr std::chrono::milliseconds kMcpLastAnswersWithin{1000};
-// Of one that takes connections and says nothing: then those who wait are told
-inline constexpr int kMcpHangupsMax = 8;
 
 // One thread reads and writes, and no write waits for a client that does not read: it takes what a
 // pipe surely has room for. Another thread starts the daemon. Nothing of the client's descriptors
@@ -56,11 +55,10 @@ class McpBridge {
   const int in_, out_;
   McpTraffic traffic_;
   tools::Fd daemon_;
-  std::string inbox_, from_daemon_;  // the lines that have not ended yet
-  std::size_t up_ = 0, down_ = 0;    // of the first line of either direction, written
+  LineReader from_client_, from_daemon_;
+  std::size_t up_ = 0, down_ = 0;  // of the first line of either direction, written
   std::deque<std::string> to_client_;
   std::size_t bytes_down_ = 0;
-  bool skipping_ = false;  // a line of the client's that is too long
   bool ended_ = false, half_closed_ = false;
   int n_hangups_ = 0;  // in a row
   Clock::time_point attempt_at_, until_ = Clock::time_point::max();

@@ -552,6 +552,22 @@ class McpServerTest(Gated, CliCase):
         self.start()
         self.assertEqual([t["name"] for t in c.call("tools/list")["tools"]], TOOLS)
 
+    def test_the_bridge_tells_of_somebody_who_hangs_up_again_and_again(self):
+        self.start()
+        c = self.stdio()
+        self.daemon.stop()
+        n_taken = 0
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(self.socket)
+            s.listen()
+            asked = c.request("tools/list")
+            while n_taken < 8:
+                s.accept()[0].close()
+                n_taken += 1
+            self.assertEqual(c.answer(asked)["error"]["message"],
+                             f"tools/list: greet the daemon at {self.socket}: it hung up 8 times; see laresd.log in {self.state}")
+        os.remove(self.socket)
+
     def write_file(self, path, text):
         with open(path, "w") as f:
             f.write(text)

@@ -105,7 +105,7 @@ TEST(AcpLinesFuzz, CutsDoNotMatterAndEveryLineIsAMessageOrAFault) {
     SCOPED_TRACE(testing::PrintToString(bytes));
     ++n_streams;
     std::vector<std::string> got;
-    Lines lines;
+    LineReader lines(kEditorLines);
     const auto take = [&](Line line) { got.push_back(std::move(line.text)); };
     for (std::size_t at = 0; at < bytes.size();) {
       const std::size_t n = 1 + random() % 80;

@@ -9,7 +9,7 @@ namespace {
 
 std::vector<std::string> lines_of(std::string_view bytes, std::size_t cut) {
   std::vector<std::string> out;
-  Lines lines;
+  LineReader lines(kEditorLines);
   const auto take = [&](Line line) { out.push_back(std::move(line.text)); };
   lines.take(bytes.substr(0, cut), take);
   lines.take(bytes.substr(cut), take);
@@ -26,7 +26,7 @@ TEST(AcpLines, AreTheSameAtEverySplit) {
 
 TEST(AcpLines, ALineThatIsTooLongIsToldOnceAndTheNextIsWhole) {
   std::vector<Line> out;
-  Lines lines;
+  LineReader lines(kEditorLines);
   const auto take = [&](Line line) { out.push_back(std::move(line)); };
   const std::string piece = std::string(1 << 20, 'x');
   lines.take("{\"id\":7,", take);
@@ -43,7 +43,7 @@ TEST(AcpLines, ALineThatIsTooLongIsToldOnceAndTheNextIsWhole) {
 
 TEST(AcpLines, ALineAsLongAsMayBeIsTaken) {
   std::vector<Line> out;
-  Lines lines;
+  LineReader lines(kEditorLines);
   const auto take = [&](Line line) { out.push_back(std::move(line)); };
   lines.take(std::string(kLineBytesMax, 'x'), take);
   lines.take("\n", take);
