@@ -237,10 +237,10 @@ std::string prefix_text(const protocol::RepoPrefixResult& p, bool files) {
   if (p.next_tokens > 0)
     row("rebase", fmt::format("{} tokens, {}", grouped(p.next_tokens),
                               evaluated_text(p.next_evaluated, p.next_tokens, p.tokens_per_s)));
-  row("memory", fmt::format("{:.1f} MB of pages", static_cast<double>(p.page_bytes) / 1e6));
+  row("memory", fmt::format("{} of pages", bytes_text(static_cast<double>(p.page_bytes))));
   row("disk", p.disk_bytes == 0 ? "nothing is kept"
-                                : fmt::format("{} tokens kept, {:.1f} MB", grouped(p.disk_tokens),
-                                              static_cast<double>(p.disk_bytes) / 1e6));
+                                : fmt::format("{} tokens kept, {}", grouped(p.disk_tokens),
+                                              bytes_text(static_cast<double>(p.disk_bytes))));
   if (p.scrubbed > 0)
     row("scrub", fmt::format("{} of them evaluated again; equal to the bit{}", grouped(p.scrubbed),
                              p.scrub_found.empty() ? "" : ", but for what follows"));

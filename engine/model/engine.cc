@@ -16,6 +16,7 @@
 #include "engine/model/memory/memory_nodes.h"
 #include "engine/model/memory/memory_plan.h"
 #include "engine/model/memory/sequence_memory.h"
+#include "engine/model/memory/size_text.h"
 #include "engine/model/timeline.h"
 #include "engine/model/trace.h"
 #include "engine/shrinker.h"
@@ -23,11 +24,6 @@
 
 namespace lares::engine {
 namespace {
-
-std::string gigabytes(std::uint64_t bytes) {
-  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6)
-                               : fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
-}
 
 class ModelEngine : public Engine, public DrawsBetweenLayers, public AsksShrinkers {
  public:
@@ -75,7 +71,7 @@ class ModelEngine : public Engine, public DrawsBetweenLayers, public AsksShrinke
     info_.notes.push_back(
         fmt::format("the weights are read as they are stored; `lares model repack {}` writes {} "
                     "that the kernels read faster",
-                    info_.directory, gigabytes(repacked_bytes(*weights_))));
+                    info_.directory, size_text(repacked_bytes(*weights_))));
   }
 
   // After repack().
@@ -95,7 +91,7 @@ class ModelEngine : public Engine, public DrawsBetweenLayers, public AsksShrinke
     info_.notes.push_back(
         fmt::format("{} of {} of experts stay in memory, the others are read from the disk when "
                     "they are asked for",
-                    gigabytes(use.bytes_max), gigabytes(use.bytes)));
+                    size_text(use.bytes_max), size_text(use.bytes)));
   }
 
   // Of the files as they were when they were mapped.

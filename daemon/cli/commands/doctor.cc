@@ -21,6 +21,7 @@
 #include "daemon/cli/commands/doctor_work.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
@@ -177,8 +178,8 @@ void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
     place = fs::path(place).parent_path().string();
   const std::uint64_t free = static_cast<std::uint64_t>(space.f_bavail) * space.f_frsize;
   out.push_back({free < kDiskFreeMin ? Kind::note : Kind::good, "disk",
-                 fmt::format("{:.1f} GB free for sessions, snapshots and kept prefixes{}",
-                             static_cast<double>(free) / 1e9,
+                 fmt::format("{} free for sessions, snapshots and kept prefixes{}",
+                             bytes_text(static_cast<double>(free)),
                              free < kDiskFreeMin ? "; that is little" : "")});
 }
 
