@@ -11,6 +11,7 @@
 #include "daemon/permissions/rule_store.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/repository.h"
+#include "daemon/server/answers.h"
 #include "daemon/server/server.h"
 #include "daemon/turn/prompt.h"
 
@@ -19,10 +20,6 @@ namespace lares::daemon {
 using namespace protocol;
 
 namespace {
-
-tl::unexpected<Error> no(Code code, std::string message) {
-  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
-}
 
 // That rules could be for.
 std::string why_no_tool(const std::string& tool) {

@@ -20,6 +20,7 @@
 #include "daemon/protocol/mcp_wire.h"
 #include "daemon/protocol/overlay_wire.h"
 #include "daemon/repository.h"
+#include "daemon/server/answers.h"
 #include "daemon/server/connection.h"
 #include "daemon/session/worktrees.h"
 #include "daemon/turn/prompt.h"
@@ -37,15 +38,6 @@ bool is_http(char first) { return first >= 'A' && first <= 'Z'; }
 bool speaks_http(Listener::Protocol::socket& socket) {
   char first = 0;
   return ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && is_http(first);
-}
-
-template <class T>
-Reply<Json> ok(T result) {
-  return to_json(std::move(result));
-}
-tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") {
-  return tl::unexpected(
-      Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
 }
 
 // What an observer may not call; while the daemon stops nobody may, but for what a running turn
@@ -302,56 +294,43 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (!from.may_change() && changes(method) != Changes::nothing)
     co_return no(Code::denied, method + ": an observer changes nothing");
   if (const auto may = not_stopping(method); !may) co_return tl::unexpected(may.error());
-  // Reads the request's type, or answers what is wrong with it.
-  std::string wrong;
-  const auto read = [&]<class T>(T& into) {
-    auto typed = from_json<T>(params);
-    if (!typed) {
-      wrong = method + ": " + typed.error();
-      return false;
-    }
-    into = std::move(*typed);
-    return true;
-  };
-  const auto bad = [&] { return no(Code::invalid_params, wrong); };
-
   if (method == Ping::kMethod) co_return ok(Nothing{});
   if (method == ServerStatus::kMethod) co_return ok(co_await status());
   if (method == PromptHead::kMethod) co_return ok(PromptHeadResult{prompt_head()});
   if (method == ServerShutdown::kMethod) {
-    ServerShutdown request;
-    if (!read(request)) co_return bad();
-    if (request.when != "now" && request.when != "idle")
+    auto request = typed<ServerShutdown>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    if (request->when != "now" && request->when != "idle")
       co_return no(Code::invalid_params, method + ": when must be now or idle");
     // Behind the answer, which nobody would be there to send
-    asio::post(io_, [this, now = request.when == "now"] {
+    asio::post(io_, [this, now = request->when == "now"] {
       asio::co_spawn(io_, stop(now), logged(log_, "the end"));
     });
     co_return ok(Nothing{});
   }
   if (method == RepoOpen::kMethod) {
-    RepoOpen request;
-    if (!read(request)) co_return bad();
-    const auto root = repository_root(request.root);
+    auto request = typed<RepoOpen>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    const auto root = repository_root(request->root);
     if (!root) co_return no(Code::not_found, root.error());
     if (const auto why = why_no_session(root->root); !why.empty())
       co_return no(Code::invalid_params, why);
     co_return ok(RepoOpenResult{.root = root->root, .git = root->git});
   }
   if (method == RepoPrefix::kMethod) {
-    RepoPrefix request;
-    if (!read(request)) co_return bad();
-    const auto root = repository_root(request.root);
+    auto request = typed<RepoPrefix>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    const auto root = repository_root(request->root);
     if (!root) co_return no(Code::not_found, root.error());
     const auto resident = residents_.find(root->root);
     if (!resident) co_return ok(RepoPrefixResult{.root = root->root});
-    auto report = co_await resident->report(request.files);
+    auto report = co_await resident->report(request->files);
     co_return ok(std::move(report));
   }
   if (method == RepoScrub::kMethod) {
-    RepoScrub request;
-    if (!read(request)) co_return bad();
-    const auto root = repository_root(request.root);
+    auto request = typed<RepoScrub>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    const auto root = repository_root(request->root);
     if (!root) co_return no(Code::not_found, root.error());
     const auto resident = residents_.find(root->root);
     const bool begun = resident && co_await resident->scrub();
@@ -363,38 +342,38 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     co_return ok(Nothing{});
   }
   if (method == SessionCreate::kMethod) {
-    WorktreeCreate request;
-    if (!read(request)) co_return bad();
-    if (request.worktree) {
+    auto request = typed<WorktreeCreate>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    if (request->worktree) {
       const AtWorktrees at_it(*this);
       // Nobody would know of it: not even the command that Ctrl-C ended meanwhile
       std::function<bool()> given_up = [there = from.shared_from_this()] {
         return there->closed();
       };
-      auto creating = sessions_.create_in_worktree(request.create, std::move(given_up));
+      auto creating = sessions_.create_in_worktree(request->create, std::move(given_up));
       const auto made = co_await std::move(creating);
       if (!made) co_return tl::unexpected(made.error());
       co_return ok(WorktreeCreated{made->session->info(), made->worktree.worktree_of,
                                    made->worktree.branch});
     }
-    const auto session = sessions_.create(request.create);
+    const auto session = sessions_.create(request->create);
     if (!session) co_return tl::unexpected(session.error());
     co_return ok((*session)->info());
   }
   if (method == SessionList::kMethod) {
-    SessionList request;
-    if (!read(request)) co_return bad();
+    auto request = typed<SessionList>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
     std::vector<std::string> roots;
-    if (!request.root.empty()) {
-      const auto resolved = repository_root(request.root);
+    if (!request->root.empty()) {
+      const auto resolved = repository_root(request->root);
       // One that is gone still has sessions
-      roots.push_back(resolved ? resolved->root : request.root);
-      if (request.worktrees) {
+      roots.push_back(resolved ? resolved->root : request->root);
+      if (request->worktrees) {
         auto listing = worktrees_.all(roots.front());
         for (auto& record : co_await std::move(listing)) roots.push_back(std::move(record.root));
       }
     }
-    co_return ok(SessionListResult{sessions_.list(roots, request.closed)});
+    co_return ok(SessionListResult{sessions_.list(roots, request->closed)});
   }
   if (method == SessionExport::kMethod || method == SessionImport::kMethod ||
       method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {
@@ -404,177 +383,9 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod)
     co_return co_await about_rules(method, params);
   if (method.starts_with("worktree/")) co_return co_await about_worktrees(method, params);
-  // The rest is about one session.
-  SessionGet which;
-  if (!method.starts_with("session/") && !method.starts_with("prompt/") &&
-      !method.starts_with("turn/") && !method.starts_with("question/") &&
-      !method.starts_with("approval/")) {
-    co_return no(Code::unknown_method, "there is no method " + method);
-  }
-  if (!read(which)) co_return bad();
-  if (method == SessionGet::kMethod) {
-    const auto info = sessions_.look(which.session_id);
-    if (!info) co_return tl::unexpected(info.error());
-    co_return ok(*info);
-  }
-  auto opening = open(method, which.session_id);
-  const auto found = co_await std::move(opening);
-  if (!found) co_return tl::unexpected(found.error());
-  const std::shared_ptr<Session> session = *found;
-  const std::string& id = session->info().session_id;
-  const bool works_on_files = method == SessionRewind::kMethod ||
-                              method == SessionUnrewind::kMethod || method == SessionTest::kMethod;
-  if (works_on_files && worktrees_.is_held(session->info().root))
-    co_return no(Code::busy, method + ": the session's worktree is being removed");
-
-  if (method == SessionClose::kMethod) {
-    auto closing = session->close_and_keep();
-    if (const auto closed = co_await std::move(closing); !closed)
-      co_return tl::unexpected(closed.error());
-    co_return ok(Nothing{});
-  }
-  if (method == kSessionMcpServers) {
-    const auto given = params.find("servers");
-    if (given == params.end() || !given->is_structured())
-      co_return no(Code::invalid_params, method + ": servers must be an object or an array");
-    mcp::Config config = mcp::parse_servers(nlohmann::json(*given), method);
-    if (const auto used = session->use_servers(std::move(config.servers)); !used)
-      co_return tl::unexpected(used.error());
-    co_return Json{{"problems", config.problems}};
-  }
-  if (method == kSessionHoldFiles) {
-    if (!from.follows(id))
-      co_return no(Code::invalid_params, method + ": session/subscribe comes first");
-    session->editor_is(&from);
-    co_return ok(Nothing{});
-  }
-  if (method == kSessionOverlay) {
-    const auto path = params.find("path"), text = params.find("text");
-    const bool none = text == params.end() || text->is_null();
-    if (path == params.end() || !path->is_string() || (!none && !text->is_string()))
-      co_return no(Code::invalid_params, method + ": path must be a string, and text one or null");
-    const auto told = params.find("told");
-    auto taken = session->overlay(path->get<std::string>(),
-                                  none ? std::nullopt : std::optional(text->get<std::string>()),
-                                  told != params.end() && *told == Json(true));
-    if (!taken) co_return tl::unexpected(taken.error());
-    co_return ok(Nothing{});
-  }
-  if (method == SessionSubscribe::kMethod) {
-    SessionSubscribe request;
-    if (!read(request)) co_return bad();
-    from.follow(session, request.after, request.interactive && from.may_change());
-    co_return ok(SessionSubscribeResult{session->info(), session->info().last_seq});
-  }
-  if (method == SessionUnsubscribe::kMethod) {
-    from.unfollow(id);
-    co_return ok(Nothing{});
-  }
-  if (method == SessionHistory::kMethod) {
-    SessionHistory request;
-    if (!read(request)) co_return bad();
-    if (request.limit < 1 || request.limit > kHistoryMax)
-      co_return no(Code::invalid_params,
-                   fmt::format("{}: limit must be in 1..{}", method, kHistoryMax));
-    auto waiting = from.room();
-    co_await std::move(waiting);
-    SessionHistoryResult result;
-    std::int64_t at = request.after, seq = 0;
-    std::size_t bytes = 0;
-    while (auto event = session->event_after(at, seq)) {
-      bytes += event->size();
-      if (static_cast<std::int64_t>(result.events.size()) == request.limit ||
-          (bytes > kOutboxBytesMax / 4 && !result.events.empty())) {
-        result.more = true;
-        break;
-      }
-      at = seq;
-      const Json frame = Json::parse(*event, nullptr, /*allow_exceptions=*/false);
-      if (frame.is_object())
-        result.events.push_back({frame["method"].get<std::string>(), frame["params"]});
-    }
-    co_return to_json(result);
-  }
-  if (method == SessionRewind::kMethod) {
-    SessionRewind request;
-    if (!read(request)) co_return bad();
-    auto done = co_await session->rewind(std::move(request));
-    if (!done) co_return tl::unexpected(done.error());
-    co_return ok(std::move(*done));
-  }
-  if (method == SessionUnrewind::kMethod) {
-    auto done = co_await session->unrewind();
-    if (!done) co_return tl::unexpected(done.error());
-    co_return ok(std::move(*done));
-  }
-  if (method == SessionFork::kMethod) {
-    SessionFork request;
-    if (!read(request)) co_return bad();
-    auto forked = co_await sessions_.fork(session, request.before_turn, request.after_step,
-                                          request.title);
-    if (!forked) co_return tl::unexpected(forked.error());
-    co_return ok((*forked)->info());
-  }
-  if (method == SessionTest::kMethod) {
-    SessionTest request;
-    if (!read(request)) co_return bad();
-    auto tested = co_await session->test(request.command);
-    if (!tested) co_return tl::unexpected(tested.error());
-    co_return ok(std::move(*tested));
-  }
-  if (method == PromptSend::kMethod) {
-    PromptSend request;
-    if (!read(request)) co_return bad();
-    request.session_id = id;
-    auto sent = co_await session->send(std::move(request));
-    if (!sent) co_return tl::unexpected(sent.error());
-    co_return ok(*sent);
-  }
-  if (method == PromptWithdraw::kMethod) {
-    PromptWithdraw request;
-    if (!read(request)) co_return bad();
-    auto withdrawing = session->withdraw(request.id);
-    const auto withdrawn = co_await std::move(withdrawing);
-    if (!withdrawn) co_return tl::unexpected(withdrawn.error());
-    co_return ok(*withdrawn);
-  }
-  if (method == TurnInterrupt::kMethod) {
-    TurnInterrupt request;
-    if (!read(request)) co_return bad();
-    if (request.withdraw) session->withdraw_all();
-    co_return ok(TurnInterruptResult{session->interrupt(request.turn_id)});
-  }
-  if (method == SessionJobs::kMethod) co_return ok(session->jobs());
-  if (method == SessionStopJob::kMethod) {
-    SessionStopJob request;
-    if (!read(request)) co_return bad();
-    auto stopping = session->stop_job(request.host_pid);
-    auto stopped = co_await std::move(stopping);
-    if (!stopped) co_return tl::unexpected(stopped.error());
-    co_return ok(*stopped);
-  }
-  if (method == ApprovalReply::kMethod) {
-    ApprovalReply request;
-    if (!read(request)) co_return bad();
-    const auto done = co_await session->approve(std::move(request));
-    if (!done) co_return tl::unexpected(done.error());
-    co_return ok(Nothing{});
-  }
-  if (method == SessionPolicy::kMethod) {
-    SessionPolicy request;
-    if (!read(request)) co_return bad();
-    const auto done = co_await session->set_policy(request.policy);
-    if (!done) co_return tl::unexpected(done.error());
-    co_return ok(Nothing{});
-  }
-  if (method == QuestionReply::kMethod) {
-    QuestionReply request;
-    if (!read(request)) co_return bad();
-    const auto done = co_await session->reply(request.item_id, request.text);
-    if (!done) co_return tl::unexpected(done.error());
-    co_return ok(Nothing{});
-  }
-  co_return no(Code::unknown_method, "there is no method " + method);
+  auto answering = about_session(from, method, params);
+  auto answered = co_await std::move(answering);
+  co_return answered;
 }
 
 }  // namespace lares::daemon

@@ -69,6 +69,8 @@ class Server {
   void serve_client(const std::shared_ptr<Connection>& connection);
   void refuse(Listener::Protocol::socket& socket);  // it is one too many
   asio::awaitable<protocol::ServerStatusResult> status();
+  asio::awaitable<Reply<protocol::Json>> about_session(Connection& from, std::string method,
+                                                       protocol::Json params);  // about_session.cc
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method,
                                                      protocol::Json params);  // rules.cc
   asio::awaitable<Reply<protocol::Json>> about_transfer(std::shared_ptr<Connection> from,

@@ -5,6 +5,7 @@
 
 #include "daemon/on_disk_pool.h"
 #include "daemon/protocol/transfer.h"
+#include "daemon/server/answers.h"
 #include "daemon/server/connection.h"
 #include "daemon/server/server.h"
 #include "daemon/session/export.h"
@@ -13,19 +14,11 @@ namespace lares::daemon {
 
 using namespace protocol;
 
-namespace {
-
-tl::unexpected<Error> no(Code code, std::string message) {
-  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
-}
-
-}  // namespace
-
 asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> from,
                                                     std::string method, Json params) {
   if (method == SessionImport::kMethod) {
-    auto request = from_json<SessionImport>(params);
-    if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
+    auto request = typed<SessionImport>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
     if (!request->path.starts_with('/'))
       co_return no(Code::invalid_params, method + ": path must be absolute");
     auto importing = sessions_.import(request->path, request->root);
@@ -34,8 +27,8 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
     co_return to_json((*made)->info());
   }
   if (method == SessionReplay::kMethod) {
-    auto request = from_json<SessionReplay>(params);
-    if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
+    auto request = typed<SessionReplay>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
     if (request->session_id.empty() != request->path.starts_with('/'))
       co_return no(Code::invalid_params,
                    method + ": give sessionId, or path, which must be absolute");
@@ -47,21 +40,21 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
     if (!result) co_return tl::unexpected(result.error());
     co_return to_json(std::move(*result));
   }
-  const auto which = from_json<SessionGet>(params);
-  if (!which) co_return no(Code::invalid_params, method + ": " + which.error());
+  const auto which = typed<SessionGet>(method, params);
+  if (!which) co_return tl::unexpected(which.error());
   auto opening = open(method, which->session_id);
   const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;
   if (method == SessionSetTitle::kMethod) {
-    const auto request = from_json<SessionSetTitle>(params);
-    if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
+    const auto request = typed<SessionSetTitle>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
     const auto done = co_await session->set_title(request->title);
     if (!done) co_return tl::unexpected(done.error());
     co_return to_json(Nothing{});
   }
-  const auto request = from_json<SessionExport>(params);
-  if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
+  const auto request = typed<SessionExport>(method, params);
+  if (!request) co_return tl::unexpected(request.error());
   if (!request->path.starts_with('/'))
     co_return no(Code::invalid_params, method + ": path must be absolute");
   co_await host_.settled();

@@ -5,33 +5,13 @@
 
 #include "daemon/protocol/worktree_wire.h"
 #include "daemon/repository.h"
+#include "daemon/server/answers.h"
 #include "daemon/server/server.h"
 #include "daemon/session/worktrees.h"
 
 namespace lares::daemon {
 
 using namespace protocol;
-
-namespace {
-
-tl::unexpected<Error> no(Code code, std::string message) {
-  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
-}
-
-template <class T>
-tl::expected<T, Error> typed(const std::string& method, const Json& params) {
-  auto out = from_json<T>(params);
-  if (!out) return no(Code::invalid_params, method + ": " + out.error());
-  return std::move(*out);
-}
-
-template <class T>
-Reply<Json> answer(tl::expected<T, Error> done) {
-  if (!done) return tl::unexpected(std::move(done.error()));
-  return to_json(std::move(*done));
-}
-
-}  // namespace
 
 asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json params) {
   if (method == WorktreeList::kMethod) {
