@@ -15,7 +15,7 @@
 #include "engine/cuda/no_room.h"
 #include "engine/cuda/timeline.h"
 #include "engine/gpus.h"
-#include "engine/model/checkpoint/parameters.h"
+#include "engine/model/checkpoint/model_info.h"
 #include "engine/model/checkpoint/repack.h"
 #include "engine/model/memory/available_memory.h"
 #include "engine/model/memory/expert_heat.h"
@@ -47,19 +47,7 @@ class DeviceEngine : public Engine, public AsksShrinkers {
         pool_(options.n_threads),
         gpus_(std::move(parts.gpus)),
         drafts_{.mode = options.drafting, .policy = std::make_shared<DraftPolicy>()} {
-    const Config& c = weights_->checkpoint.config();
-    info_.directory = options.directory;
-    info_.model_type = c.model_type;
-    info_.n_layers = c.num_hidden_layers;
-    info_.vocab_size = c.vocab_size;
-    info_.n_context_max = options.n_context > 0
-                              ? std::min(options.n_context, c.max_position_embeddings)
-                              : c.max_position_embeddings;
-    info_.notes = weights_->notes;
-    for (const auto& [name, entry] : weights_->checkpoint.entries()) {
-      info_.weight_bytes += entry.tensor->n_bytes;
-      info_.n_parameters += parameters_of(name, *entry.tensor);
-    }
+    info_ = model_info(*weights_, options);
   }
 
   ~DeviceEngine() override { heat_.keep(); }

@@ -7,6 +7,8 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/model/bounds.h"
+
 namespace lares::engine::cuda {
 
 // Where guesses end, so that some evaluation begins there
@@ -108,19 +110,11 @@ void DeviceTimeline::go_back(std::int64_t position) {
 Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
                                           const Progress& progress) {
   const auto size = static_cast<std::int64_t>(prompt.size());
-  const int vocab = s_.weights.checkpoint.config().vocab_size, chunk = s_.pipeline.chunk();
-  if (prompt.empty())
-    return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
-  if (size > s_.n_context)
-    return tl::unexpected(Error{
-        Errc::too_long,
-        fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, s_.n_context)});
-  const auto outside = std::ranges::find_if(prompt, [&](Token t) { return t < 0 || t >= vocab; });
-  if (outside != prompt.end())
-    return tl::unexpected(
-        Error{Errc::bad_argument,
-              fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}",
-                          *outside, outside - prompt.begin(), vocab)});
+  const int chunk = s_.pipeline.chunk();
+  if (const auto may = may_evaluate(prompt, s_.n_context,
+                                    s_.weights.checkpoint.config().vocab_size);
+      !may)
+    return tl::unexpected(may.error());
   const std::lock_guard lock(busy);
   memory_->used(this);
   promised_ = host_bytes(size, 1);
@@ -304,13 +298,7 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
   const std::lock_guard lock(busy);
   memory_->used(this);
   const std::int64_t size = std::ssize(tokens());
-  if (size == 0)
-    return tl::unexpected(
-        Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
-  if (size >= s_.n_context)
-    return tl::unexpected(
-        Error{Errc::too_long,
-              fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
+  if (const auto may = may_draw(size, s_.n_context); !may) return tl::unexpected(may.error());
   promised_ = host_bytes(size + kGuessesMax, kGuessesMax + 1);
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   promised_ = host_bytes(size + kGuessesMax, kGuessesMax + 1);

@@ -7,7 +7,7 @@
 
 #include "engine/between_layers.h"
 #include "engine/gpus.h"
-#include "engine/model/checkpoint/parameters.h"
+#include "engine/model/checkpoint/model_info.h"
 #include "engine/model/checkpoint/repack.h"
 #include "engine/model/checkpoint/weights.h"
 #include "engine/model/forward.h"
@@ -37,20 +37,8 @@ class ModelEngine : public Engine, public DrawsBetweenLayers, public AsksShrinke
         trace_(options.trace ? std::make_unique<Trace>() : nullptr),
         drafts_{.mode = options.drafting, .policy = std::make_shared<DraftPolicy>()} {
     forward_.record(trace_.get());
-    const Config& c = weights_->checkpoint.config();
-    info_.directory = options.directory;
-    info_.model_type = c.model_type;
-    info_.n_layers = c.num_hidden_layers;
-    info_.vocab_size = c.vocab_size;
-    info_.n_context_max = options.n_context > 0
-                              ? std::min(options.n_context, c.max_position_embeddings)
-                              : c.max_position_embeddings;
+    info_ = model_info(*weights_, options);
     info_.n_chunk = kChunk;
-    info_.notes = weights_->notes;
-    for (const auto& [name, entry] : weights_->checkpoint.entries()) {
-      info_.weight_bytes += entry.tensor->n_bytes;
-      info_.n_parameters += parameters_of(name, *entry.tensor);
-    }
   }
   // Weights in the kernels' order, where that costs little or is already there; without, all works,
   // more slowly.

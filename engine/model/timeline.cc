@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "engine/model/bounds.h"
+
 namespace lares::engine {
 namespace {
 
@@ -440,19 +442,9 @@ Result<> ModelTimeline::expect(std::int64_t n_tokens) {
 Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
                                          const Progress& progress) {
   const auto size = static_cast<std::int64_t>(prompt.size());
-  const int vocab = weights_.checkpoint.config().vocab_size;
-  if (prompt.empty())
-    return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
-  if (size > n_context_)
-    return tl::unexpected(Error{
-        Errc::too_long,
-        fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, n_context_)});
-  for (std::int64_t i = 0; i < size; ++i)
-    if (prompt[i] < 0 || prompt[i] >= vocab)
-      return tl::unexpected(
-          Error{Errc::bad_argument,
-                fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}",
-                            prompt[i], i, vocab)});
+  if (const auto may = may_evaluate(prompt, n_context_, weights_.checkpoint.config().vocab_size);
+      !may)
+    return tl::unexpected(may.error());
   const std::lock_guard lock(busy);
   memory_->used(this);
   generated_from_ = prompt.size();
@@ -509,12 +501,7 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   drawn_row_ = {};
   drawn_row_of_ = -1;
   const auto size = std::ssize(tokens());
-  if (size == 0)
-    return tl::unexpected(
-        Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
-  if (size >= n_context_)
-    return tl::unexpected(Error{
-        Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
+  if (const auto may = may_draw(size, n_context_); !may) return tl::unexpected(may.error());
   if (const auto room = make_room(bytes_to_draw(), fmt::format("draw a token after {}", size));
       !room)
     return tl::unexpected(room.error());
