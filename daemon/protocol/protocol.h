@@ -1,6 +1,8 @@
 // The native protocol between laresd and its clients, version 1: method names, typed requests,
-// results and notifications, error codes and limits. Sessions as files: transfer.h. How these types
-// become JSON and back: wire.h; the socket: socket_path.h.
+// results and notifications, error codes and limits. Parts of it have headers of their own: sessions
+// in worktrees (worktree_wire.h), sessions as files (transfer.h), background jobs (job_wire.h), what
+// an editor has not saved (overlay_wire.h), MCP servers that a client brings (mcp_wire.h). How these
+// types become JSON and back: wire.h; the socket: socket_path.h.
 //
 // Framing. Newline-delimited JSON-RPC 2.0 over the Unix socket: one object per line, UTF-8, no
 // batches, a line (its newline included) at most kLineBytesMax. The first line of a connection must

@@ -60,8 +60,6 @@ TEST(Trace, TimeBelongsToTheInnermostSpan) {
   EXPECT_FALSE(trace.write("/nonexistent/trace.json"));
 }
 
-TEST(Trace, NoTraceNoSpan) { const Trace::Span nothing(nullptr, "nothing"); }
-
 TEST(Trace, AnEvaluationShowsItsLayersAndStaysWhatItWas) {
   std::vector<Token> drawn[2];
   for (const bool traced : {false, true}) {
