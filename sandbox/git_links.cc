@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -20,7 +21,9 @@ namespace fs = std::filesystem;
 constexpr int kDepthMax = 64;  // of directories in a git directory: a branch's name has some
 constexpr std::size_t kStoresMax = 64;
 // Of a git directory, those of which git opens what they hold by name.
-constexpr std::array<std::string_view, 4> kRead = {"info", "logs", "refs", "worktrees"};
+constexpr std::array<std::string_view, 11> kRead = {
+    "info",         "logs",      "refs",     "worktrees", "reftable", "rebase-apply",
+    "rebase-merge", "sequencer", "branches", "remotes",   "rr-cache"};
 constexpr std::array<std::string_view, 2> kReadOfObjects = {"info", "pack"};
 
 bool is_moved_aside(std::string_view name) {
@@ -40,15 +43,24 @@ class Look {
       if (name == "objects") return objects(path);
       const bool read = std::ranges::find(kRead, name) != kRead.end();
       if (!read && name != "modules") return;
-      whole_ = path;
-      read ? all(path, 0) : modules(path, 0);
-      whole_.clear();
+      walked_.clear();  // else what two names lead to would be told of the first alone
+      within(path, [&] { read ? all(path, 0) : modules(path, 0); });
     });
   }
   GitLinks take() { return std::move(out_); }
 
  private:
-  // `on_directory` takes name and path; of links it is found out where they lead.
+  // Whatever leads astray in there is told of `path`, unless it is part of such a one already.
+  template <class Looks>
+  void within(const std::string& path, Looks looks) {
+    const bool outermost = whole_.empty();
+    if (outermost) whole_ = path;
+    looks();
+    if (outermost) whole_.clear();
+  }
+
+  // `on_directory` takes name and path, those of where a link leads in the worktree too: git reads
+  // on there as here. What is astray then is told of the link, for the rest may be anybody's.
   template <class OnDirectory>
   void entries(const std::string& dir, OnDirectory on_directory) {
     const Fd opened = open_below(root_, dir, O_RDONLY | O_DIRECTORY);
@@ -60,12 +72,14 @@ class Look {
       if (type == DT_UNKNOWN && stat_of(root_, path, status))
         type = S_ISDIR(status.st_mode) ? DT_DIR : S_ISLNK(status.st_mode) ? DT_LNK : DT_REG;
       if (type == DT_DIR) on_directory(name, path);
-      if (type == DT_LNK && (!whole_.empty() || !is_moved_aside(name))) link(path);
+      if (type == DT_LNK && (!whole_.empty() || !is_moved_aside(name)))
+        if (const auto to = link(path)) within(path, [&] { on_directory(name, *to); });
       return true;
     });
   }
 
   void all(const std::string& dir, int depth) {
+    if (!walked_.insert(dir).second) return;  // by a link that leads back
     if (depth > kDepthMax) {
       out_.beyond = true;
       return;
@@ -75,6 +89,7 @@ class Look {
 
   // A submodule's name may have slashes in it.
   void modules(const std::string& dir, int depth) {
+    if (!walked_.insert(dir).second) return;
     if (depth > kDepthMax) {
       out_.beyond = true;
       return;
@@ -119,16 +134,20 @@ class Look {
     }
   }
 
-  void link(const std::string& path) {
+  // Where it leads, if to something in the worktree that commands can change.
+  std::optional<std::string> link(const std::string& path) {
     std::error_code failed;
     const auto to = fs::read_symlink(fs::path(root_path_) / path, failed).native();
-    if (failed) return;  // gone, or another thing by now: that is for the next look
+    if (failed) return std::nullopt;  // gone, or another thing by now: that is for the next look
     bool there = false;
-    const auto target = leads(root_, root_path_, parent_of(path), to, there);
+    auto target = leads(root_, root_path_, parent_of(path), to, there);
     if (!target)
       add(path, "a git directory's link out of the worktree");
     else if (there && is_kept_(*target))
       add(path, "a git directory's link to what commands cannot change");
+    else if (there)
+      return target;
+    return std::nullopt;
   }
 
   void add(const std::string& path, std::string why) {
@@ -140,7 +159,7 @@ class Look {
   const std::function<bool(const std::string&)>& is_kept_;
   std::size_t n_entries_ = 0;
   std::string whole_;  // what is to go with all that is in it, where git obeys any name
-  std::set<std::string> stores_;
+  std::set<std::string> stores_, walked_;  // the latter as part of whole_
   GitLinks out_;
 };
 

@@ -224,6 +224,34 @@ std::vector<LeftCase> left_cases() {
        git_dir(".git") + "rm -r .git/objects; ln -s /var/tmp/evil o; ln -s ../o .git/objects",
        {".git/objects" + out},
        ""},
+      {"LinksToDirectoriesBesideThatLeadElsewhere",
+       git_dir(".git") +
+           "mkdir o r i; ln -s /var/tmp/evil o/pack; ln -s /var/tmp/evil r/heads; ln -s "
+           "/var/tmp/evil i/exclude; cd .git; rm -r objects refs; ln -s ../o objects; ln -s ../r "
+           "refs; ln -s ../i info",
+       {".git/info" + out, ".git/objects" + out, ".git/refs" + out},
+       ""},
+      {"LinksToDirectoriesBesideOneAfterTheOther",
+       git_dir(".git") +
+           "mkdir -p a b/deep c .git/logs .git/objects/info; ln -s /var/tmp/evil c/x; ln -s "
+           "../../c b/deep/on; ln -s ../b a/on; ln -s . a/back; ln -s ../../a .git/refs/heads; ln "
+           "-s ../../a .git/logs/refs; ln -s ../../c .git/objects/pack",
+       {".git/logs" + out, ".git/objects/pack" + out, ".git/refs" + out},
+       ""},
+      {"AStoreByALinkThatBorrowsElsewhere",
+       git_dir(".git") + "mkdir -p o/info; echo /var/tmp/evil > o/info/alternates; rm -r "
+                         ".git/objects; ln -s ../o .git/objects",
+       {".git/objects" + borrows},
+       ""},
+      {"ASubmodulesHookByALink",
+       git_dir(".git") + "mkdir .git/modules; " + git_dir("node_modules/x/m") +
+           hook("node_modules/x/m/hooks/pre-push") + "ln -s ../../node_modules/x .git/modules/x",
+       {"node_modules/x/m/hooks/pre-push: a git hook"},
+       ""},
+      {"LinksOfWhatGitIsAboutTo",
+       git_dir(".git") + "mkdir .git/rebase-merge; ln -s /var/tmp/evil .git/rebase-merge/done",
+       {".git/rebase-merge" + out},
+       ""},
       {"LinksOfALinkedWorktree",
        git_dir(".git") + "mkdir -p .git/worktrees/x; ln -s /var/tmp/evil .git/worktrees/x/HEAD",
        {".git/worktrees" + out},
