@@ -38,6 +38,9 @@ bool is_secret_key(std::string_view key) {
          std::ranges::any_of(kSecretKeys, [&](auto end) { return name.ends_with(end); });
 }
 
+// http.proxy, remote.*.proxy, http.URL.proxy; core.gitProxy is a program.
+bool names_proxy(std::string_view key) { return lower(key) == "proxy"; }
+
 bool holds_secret(std::string_view key, std::string_view value) {
   const auto text = lower(value);
   if (std::ranges::any_of(kSecretWords, [&](auto word) { return text.find(word) != text.npos; }))
@@ -69,6 +72,20 @@ std::string without_users(std::string_view text) {
     text.remove_prefix(rest);
   }
   return out.append(text);
+}
+
+// A proxy's address, which curl takes without a scheme too: "user:pass@host:8080". Its users may
+// have any letter, and no host has an @.
+std::string without_proxys_users(std::string_view value) {
+  const auto scheme = value.find("://");
+  const auto begin = scheme == value.npos ? std::min(value.find_first_not_of(" \t"), value.size())
+                                          : scheme + 3;
+  const auto at = value.rfind('@');
+  if (at == value.npos || at < begin) return std::string(value);
+  std::string out(value.substr(0, begin));
+  // What is left stays in quotes, or out of them.
+  if (std::ranges::count(value.substr(begin, at - begin), '"') % 2 != 0) out += '"';
+  return out.append(value.substr(at + 1));
 }
 
 // Behind the sections that a line begins with: in quotes a name may have any letter but the line's
@@ -133,8 +150,11 @@ std::string without_credentials(std::string_view config) {
     const std::string_view all = setting;
     const auto from = behind_sections(all);
     const auto equals = all.find('=', from);
-    const auto shown = without_users(all);
+    auto shown = without_users(all);
     const auto key = equals == all.npos ? "" : trimmed(all.substr(from, equals - from));
+    if (names_proxy(key))
+      shown = without_users(all.substr(0, equals + 1)) +
+              without_proxys_users(all.substr(equals + 1));
     if (equals == all.npos)
       out.append(shown == all ? written : shown);
     else if (const auto value = without_users(all.substr(equals + 1));

@@ -201,6 +201,10 @@ TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
                 "[http \"https://]=/\"] [http] extraheader = SECRET\n"
                 "[alias]\n\tx = !curl -H 'Authorization: SECRET'\n\ty = log \\\n--oneline\n"
                 "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n"
+                "[http]\n\tproxy = u:SECRET@proxy.example:8080\n\tProxy = "
+                "\"u:SE/CRET@SECRET@10.0.0.1:8080\"\n\tproxy=proxy.example:8080\n"
+                "[http \"https://a\"] proxy = \"u:SECRET\"@b ; once\n"
+                "[remote \"e\"]\n\tproxy = socks5h://u:SE/CRET@c:1080\n\tproxy = u:SEC\\\nRET@d:1\n"
                 "[sendemail]\n\tsmtpuser = me ; once = 25 \\\n\tsmtppass = SECRET\n");
   const auto ran = shell("cat .git/config", as_tools_do(scratch, scratch.wt));
   EXPECT_EQ(ran.output,
@@ -213,6 +217,9 @@ TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
             "[http \"https://a=b/\"] extraheader =\n[http \"https://]=/\"] [http] extraheader =\n"
             "[alias]\n\tx =\n\ty = log \\\n--oneline\n"
             "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n"
+            "[http]\n\tproxy = proxy.example:8080\n\tProxy = \"10.0.0.1:8080\"\n"
+            "\tproxy=proxy.example:8080\n[http \"https://a\"] proxy = b ; once\n"
+            "[remote \"e\"]\n\tproxy = socks5h://c:1080\n\tproxy = d:1\n"
             "[sendemail]\n\tsmtpuser = me ; once = 25 \\\n\tsmtppass =\n");
 }
 
