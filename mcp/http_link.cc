@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "mcp/connect_any.h"
 #include "mcp/deadline.h"
+#include "sandbox/connect_any.h"
 
 namespace lares::mcp {
 namespace {
@@ -104,8 +104,8 @@ asio::awaitable<Result<std::unique_ptr<Link>>> dial(asio::any_io_executor io, Ur
   for (const auto& host : hosts) addresses.push_back(host.endpoint());
   Tcp::socket socket(io);
   const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
-  auto connecting = connect_any(socket, std::move(addresses), left,
-                                milliseconds(kAddressTimeoutMs));
+  sandbox::AnyConnection any(io);
+  auto connecting = any.connect(socket, std::move(addresses), left);
   const auto refused = co_await std::move(connecting);
   if (refused) {
     made = tl::unexpected(refused == asio::error::timed_out

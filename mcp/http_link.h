@@ -22,8 +22,7 @@ class Link {
       std::span<char> into) = 0;  // 0: the end
 };
 
-inline constexpr int kDialTimeoutMs = 15'000;    // a name's addresses and the connection; TLS again
-inline constexpr int kAddressTimeoutMs = 3'000;  // of one address behind which others stand
+inline constexpr int kDialTimeoutMs = 15'000;  // a name's addresses and the connection; TLS again
 
 // Connects, and over TLS checks the server's name against the system's certificates. The reason
 // follows "connect to HOST: ".

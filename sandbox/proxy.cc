@@ -8,7 +8,6 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -21,6 +20,8 @@
 #include <boost/beast/http/read.hpp>
 #include <fmt/format.h>
 
+#include "sandbox/connect_any.h"
+
 namespace lares::sandbox {
 namespace {
 
@@ -30,24 +31,28 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kCopyBytes = 64 << 10;
+constexpr std::chrono::seconds kTold{1};  // of the time to connect: that it did not
 
 // One client. Shared by the coroutines that copy each way and the one that watches the time.
 struct Connection {
   explicit Connection(tcp::socket from)
       : client(std::move(from)),
         upstream(client.get_executor()),
+        connecting(client.get_executor()),
         resolver(client.get_executor()),
         watch(client.get_executor()) {}
   void close() {
     boost::system::error_code ignored;
     client.close(ignored);
     upstream.close(ignored);
+    connecting.cancel();
     resolver.cancel();
     done = true;
     watch.cancel();
   }
   void give(Clock::duration time) { deadline = Clock::now() + time; }
   tcp::socket client, upstream;
+  AnyConnection connecting;
   tcp::resolver resolver;
   asio::steady_timer watch;
   Clock::time_point deadline = Clock::now() + kHeaderTime;
@@ -271,16 +276,17 @@ class Listening : public std::enable_shared_from_this<Listening> {
     }
     connection->give(kConnectTime);
     std::string why;
-    const std::vector<tcp::endpoint> addresses = co_await resolve(connection, target, self->allow_,
-                                                                  why);
+    std::vector<tcp::endpoint> addresses = co_await resolve(connection, target, self->allow_, why);
     if (addresses.empty()) {
       const bool barred = why.find("listed itself") != why.npos;
       self->decided(target, false, why);
       co_return co_await refuse(connection, barred ? "403 Forbidden" : "502 Bad Gateway", why);
     }
-    auto [unreachable, reached] = co_await asio::async_connect(connection->upstream, addresses,
-                                                               kIo);
-    (void)reached;
+    const auto left = connection->deadline - Clock::now();
+    auto connecting = connection->connecting.connect(
+        connection->upstream, std::move(addresses),
+        std::chrono::duration_cast<std::chrono::milliseconds>(left) - kTold);
+    const auto unreachable = co_await std::move(connecting);
     self->decided(target, true, unreachable ? "connect: " + unreachable.message() : "");
     if (unreachable)
       co_return co_await refuse(

@@ -1,6 +1,7 @@
 // The list of allowed hosts, and the proxy that keeps to it. Everything here is on loopback:
 // nothing leaves the machine.
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -313,6 +314,55 @@ TEST(Proxy, ADenialSaysHowToAllowIt) {
   ASSERT_EQ(told.decisions.size(), 1u);
   EXPECT_EQ(told.decisions[0].host, "evil.example");
   EXPECT_EQ(told.decisions[0].why, "not listed");
+}
+
+// Somebody listens at ::1 whose queue is full: what comes then is dropped, as by a firewall.
+class Silent {
+ public:
+  explicit Silent(int port) {
+    const sockaddr_in6 address{AF_INET6, htons(static_cast<std::uint16_t>(port)), 0,
+                               IN6ADDR_LOOPBACK_INIT, 0};
+    const int listener = socket();
+    const int alone = 1;
+    ::setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &alone, sizeof alone);
+    if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener, 0) != 0)
+      return;
+    for (int i = 0; i < 8; ++i)  // the kernel takes one or two beyond the 0
+      (void)!::connect(socket(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    listens = true;
+  }
+  ~Silent() {
+    for (const int fd : fds_) ::close(fd);
+  }
+  bool listens = false;
+
+ private:
+  int socket() {
+    return fds_.emplace_back(::socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  }
+  std::vector<int> fds_;
+};
+
+bool leads_to_ipv6_first(const char* name) {
+  addrinfo wanted{}, *found = nullptr;
+  wanted.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(name, nullptr, &wanted, &found) != 0) return false;
+  const bool first = found->ai_family == AF_INET6 && found->ai_next;
+  ::freeaddrinfo(found);
+  return first;
+}
+
+TEST(Proxy, ASilentAddressHidesNoneThatAnswers) {
+  NEEDS_SANDBOX;
+  if (!leads_to_ipv6_first("localhost")) GTEST_SKIP() << "localhost is no IPv6 address here";
+  const EchoServer server;
+  const Silent silent(server.port);
+  if (!silent.listens) GTEST_SKIP() << "the port is taken at ::1";
+  const auto port = std::to_string(server.port);
+  const auto ran = ask(raw("b'GET http://localhost:" + port + "/ HTTP/1.1\\r\\n\\r\\n'"),
+                       {"localhost:" + port, server.at(), "[::1]:" + port});
+  EXPECT_EQ(ran.output.substr(0, 15), "HTTP/1.1 200 OK") << ran.error << ran.output;
 }
 
 TEST(Proxy, IsTheOnlyWayOut) {
