@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "tools/git/confined.h"
+#include "tools/git/impatience.h"
 #include "tools/git/kept_repository.h"
 #include "tools/git/library.h"
 #include "tools/git/objects.h"
@@ -90,7 +92,9 @@ git::GitResult<std::string> perform(const git::Opened& opened, const git::Reques
 
 git::GitResult<std::string> perform_confined(git::KeptRepository& kept, const git::Request& request,
                                              const Cancelled& cancelled) {
+  std::optional<git::Impatience> here(std::in_place);  // a command may have made it, of pipes
   auto opened = kept.take();
+  here.reset();
   if (!opened) return tl::unexpected(opened.error());
   const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
   const auto given_up = [&] {

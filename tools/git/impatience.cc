@@ -35,10 +35,11 @@ struct Timer {
   }
   timer_t id{};
   bool made = false;
+  int n_lives = 0;  // of Impatience
 };
 
-const Timer& timer() {
-  thread_local const Timer own;
+Timer& timer() {
+  thread_local Timer own;
   return own;
 }
 
@@ -57,7 +58,11 @@ void can_be_interrupted() {
   ::pthread_sigmask(SIG_UNBLOCK, &interrupt, nullptr);
 }
 
-Impatience::Impatience() { timer().set(kWaitMax); }
-Impatience::~Impatience() { timer().set({}); }
+Impatience::Impatience() {
+  if (timer().n_lives++ == 0) timer().set(kWaitMax);
+}
+Impatience::~Impatience() {
+  if (--timer().n_lives == 0) timer().set({});
+}
 
 }  // namespace lares::tools::git

@@ -12,8 +12,8 @@ namespace lares::tools::git {
 inline constexpr int kInterrupt = SIGURG;
 void can_be_interrupted();  // the calling thread, from now on
 
-// While one lives, the calling thread is interrupted after a twentieth of a second, and again and
-// again. Reading and writing files goes on regardless.
+// While one lives, or several, the calling thread is interrupted after a twentieth of a second, and
+// again and again. Reading and writing files goes on regardless.
 class Impatience {
  public:
   Impatience();

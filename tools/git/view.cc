@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "tools/git/impatience.h"
 #include "tools/git/index.h"
 #include "tools/git/index_file.h"
 #include "tools/git/library.h"
@@ -84,6 +85,11 @@ std::vector<std::string> directories_above(const GitView& view) {
 
 }  // namespace
 
+// Nothing confines this as the git tool is (confined.h), though a job in the background may lead a
+// repository that a command has made elsewhere between two looks at it. It writes nothing, and of
+// what it reads elsewhere only answers about names get out that the worktree has itself: whether
+// another's index holds such a name, and whether a line there, taken as a pattern, is one. Whoever
+// wants a secret line out of that has to know the line. What would wait for ever is interrupted.
 struct GitView::Handle {
   explicit Handle(git_repository* opened) : repository(opened, git_repository_free) {}
   const std::unique_ptr<git_repository, decltype(&git_repository_free)> repository;
@@ -97,6 +103,7 @@ git_repository* GitView::repository() const {
 
 Result<GitView> GitView::open(const std::string& root) {
   git::start_library();
+  const git::Impatience here;  // what a command made may be a pipe: its configuration, say
   GitView view;
   view.root_ = root;
   git_repository* raw = nullptr;
@@ -127,6 +134,7 @@ Result<GitView> GitView::open(const std::string& root) {
 }
 
 Result<GitView> GitView::again() const {
+  const git::Impatience here;
   if (!handle_ || handle_->stamp != git::opened_stamp(repository(), root_)) return open(root_);
   handle_->index_is_for_attributes = false;
   return checked();
@@ -177,12 +185,14 @@ bool GitView::ignored(const std::string& path, bool directory) const {
   if (!handle_) return false;
   std::string asked = prefix_ + path;
   if (directory && !asked.ends_with('/')) asked += '/';
+  const git::Impatience here;  // what was looked at may be another thing by now
   int ignored = 0;
   return git_ignore_path_is_ignored(&ignored, repository(), asked.c_str()) == 0 && ignored;
 }
 
 Attributes GitView::attributes(const std::string& path) const {
   if (!handle_) return {};
+  const git::Impatience here;
   if (!std::exchange(handle_->index_is_for_attributes, true))
     git::read_for_attributes(repository());
   const char* names[] = {"linguist-generated", "linguist-vendored"};

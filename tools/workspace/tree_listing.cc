@@ -15,6 +15,7 @@
 
 #include "tools/atomic_file.h"
 #include "tools/fd.h"
+#include "tools/git/impatience.h"
 #include "tools/git/kept_view.h"
 #include "tools/workspace/directory_looks.h"
 #include "tools/workspace/own_files.h"
@@ -398,6 +399,7 @@ Result<std::shared_ptr<const TrackedFiles>> TreeLister::tracked(const GitView& g
 Result<Tree> TreeLister::list() {
   const auto fs = RootedFs::open(root_);
   if (!fs) return broken(fs.error());
+  const git::Impatience here;  // once, and not for every path that git is asked about
   auto git = git_ ? git_->again() : GitView::open(root_);
   if (!git) return tl::unexpected(git.error());
   git_ = std::move(*git);

@@ -23,5 +23,15 @@ TEST(Impatience, EndsAWaitForWhoeverWritesToAPipe) {
   }
 }
 
+TEST(Impatience, LastsAsLongAsTheOutermost) {
+  const test::Scratch dir;
+  const auto pipe = dir.at("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const Impatience here;
+  { const Impatience again; }
+  EXPECT_EQ(::open(pipe.c_str(), O_RDONLY | O_CLOEXEC), -1);
+  EXPECT_EQ(errno, EINTR);
+}
+
 }  // namespace
 }  // namespace lares::tools::git
