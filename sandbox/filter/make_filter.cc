@@ -53,8 +53,12 @@ constexpr std::array kForbidden = {
     // the machine
     "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime",
     "clock_adjtime", "adjtimex", "syslog", "iopl", "ioperm", "sethostname", "setdomainname"};
-// Of openat2 nobody sees here which mode a new file gets. Few programs call it, and those do
-// without, for neither older kernels nor gVisor have it.
+// Of openat2 nobody sees here which mode a new file gets, nor whether it makes one: both lie in the
+// caller's memory, where another thread may change them after a supervisor (SECCOMP_RET_USER_NOTIF)
+// has looked. One that opened the file in the caller's place would do so as another process: with
+// its /proc/self, umask, limits and Landlock domain, and waiting at pipes. No mount option, umask
+// or no_new_privs keeps the bits from being set; nosuid is the sandbox's own mount's. Few programs
+// call it, and those do without, for neither older kernels nor gVisor have it.
 constexpr std::array kAbsent = {"io_uring_setup", "io_uring_enter", "io_uring_register", "clone3",
                                 "openat2"};
 // A program that is set-user-ID or set-group-ID runs with its owner's rights whoever starts it, and
