@@ -136,7 +136,8 @@ asio::awaitable<Reply<std::unique_ptr<Sessions::Still>>> Sessions::hold_still(st
     still->keep(*session);
     if (force) (*session)->close();
     if (force) co_await (*session)->ended();
-    // A turn, or a rewinding, or tests; what cannot be written says nothing of it
+    // What cannot be written says nothing of a rewinding, or of tests: those come to their end
+    if (!(*session)->running() && !(*session)->failure().empty()) co_await (*session)->ended();
     const bool works = (*session)->running() ||
                        ((*session)->failure().empty() && !(*session)->ended_well());
     if (works)

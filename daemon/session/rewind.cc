@@ -16,6 +16,7 @@
 #include "daemon/session/checkpoints.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
+#include "daemon/session/worktrees.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
@@ -115,6 +116,11 @@ class Others {
   std::map<std::string, std::string> left_;  // names of contents; empty: not known
   std::set<std::string> between_;            // others changed it, and then a call did once more
 };
+
+// Whoever removes it began while the journal was written again.
+tl::unexpected<protocol::Error> being_removed(const std::string& what) {
+  return tl::unexpected(refusal(Code::busy, what + ": the session's worktree is being removed"));
+}
 
 }  // namespace
 
@@ -218,6 +224,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
   if (turn_ || rewinding_) co_return busy();
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   if (turn_ || rewinding_) co_return busy();  // meanwhile
+  if (world_.worktrees && world_.worktrees->is_held(info_.root)) co_return being_removed(what);
   const auto turns = turn_log_.from(request.turn_id);
   if (turns.empty())
     co_return tl::unexpected(refusal(Code::not_found,
@@ -272,6 +279,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   if (turn_ || rewinding_) co_return busy();
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   if (turn_ || rewinding_) co_return busy();  // meanwhile
+  if (world_.worktrees && world_.worktrees->is_held(info_.root)) co_return being_removed(what);
   if (!turn_log_.undo())
     co_return tl::unexpected(
         refusal(Code::not_found, what + ": nothing was rewound since its last turn"));

@@ -1,115 +1,17 @@
 // What throws where nothing should: for want of memory, say. It costs one turn.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
-#include <chrono>
-#include <deque>
-#include <filesystem>
-#include <functional>
 #include <future>
-#include <memory>
 #include <stdexcept>
 #include <string>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <fmt/format.h>
 
-#include "daemon/session/sessions.h"
-#include "daemon/session/worktrees.h"
-#include "tests/daemon/scripted/scripted_engine.h"
+#include "tests/daemon/session/world.h"
 
 namespace lares::daemon {
 namespace {
-
-using namespace std::chrono_literals;
-
-std::string fresh_folder() {
-  std::string path = (std::filesystem::temp_directory_path() / "lares-thrown-XXXXXX").string();
-  EXPECT_NE(::mkdtemp(path.data()), nullptr);
-  std::filesystem::create_directories(path + "/repo/.git");
-  std::filesystem::create_directories(path + "/state/sessions");
-  return path;
-}
-
-// A daemon as run_daemon() makes it, with what these tests need.
-struct World {
-  std::string folder = fresh_folder();
-  asio::io_context io{1};
-  asio::thread_pool disk{2}, trees{2}, tool_threads{1};
-  const Log log{-1};
-  EngineHost host{io.get_executor()};
-  WorktreeRecords records{folder + "/state/worktrees"};
-  Residents residents{{.io = io.get_executor(),
-                       .disk = &trees,
-                       .host = &host,
-                       .log = &log,
-                       .store_dir = folder + "/state/prefixes",
-                       .tokens_max = 1000,
-                       .worktree_of = [](const std::string&) { return ""; }}};
-  Checkpoints checkpoints{trees,
-                          {.directory = folder + "/state/snapshots",
-                           .store_of = [](const std::string& root) { return root; },
-                           .keep = [](const tools::Snapshot&) { return false; }}};
-  Worktrees worktrees{trees, checkpoints, records};
-  Sessions sessions{{.io = io.get_executor(),
-                     .disk = &disk,
-                     .tool_threads = &tool_threads,
-                     .host = &host,
-                     .residents = &residents,
-                     .checkpoints = &checkpoints,
-                     .worktrees = &worktrees,
-                     .log = &log,
-                     .state_dir = folder + "/state",
-                     .changed = {}}};
-
-  explicit World(std::deque<Play> plays) {
-    host.start(
-        [plays](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
-          return std::make_unique<ScriptedEngine>(plays);
-        },
-        [](const protocol::ServerState&) {});
-  }
-  ~World() {
-    host.stop_background();
-    for (auto* pool : {&trees, &disk, &tool_threads}) pool->join();
-    std::filesystem::remove_all(folder);
-  }
-
-  // False: it does not come to that.
-  bool run_until(const std::function<bool()>& done) {
-    const auto until = std::chrono::steady_clock::now() + 20s;
-    while (!done() && std::chrono::steady_clock::now() < until) io.run_one_for(50ms);
-    return done();
-  }
-
-  std::shared_ptr<Session> session() {
-    protocol::SessionCreate request;
-    request.root = folder + "/repo";
-    request.settings.mode = "ask";
-    auto made = sessions.create(request);
-    EXPECT_TRUE(made) << made.error().message;
-    return *made;
-  }
-
-  // Counts up when it is done.
-  void name(const std::shared_ptr<Session>& session, const std::string& title, int& n_done) {
-    asio::co_spawn(io, session->set_title(title),
-                   [&n_done](std::exception_ptr thrown, const Reply<>& done) {
-                     EXPECT_TRUE(!thrown && done);
-                     ++n_done;
-                   });
-  }
-
-  void send(const std::shared_ptr<Session>& session, const std::string& id) {
-    protocol::PromptSend prompt;
-    prompt.session_id = session->info().session_id, prompt.id = id, prompt.content = "Go.";
-    asio::co_spawn(io, session->send(prompt), asio::detached);
-  }
-};
 
 struct Thrower final : Subscriber {
   void notify(const std::string&, const std::string& line, Weight) override {
