@@ -58,21 +58,31 @@ asio::awaitable<void> Sessions::take_back_unfinished(std::vector<WorktreeRecord>
     };
     const bool applied = !record.applied.before.empty() || !record.earlier.empty();
     if (applied || std::ranges::any_of(sessions_, works_there)) continue;
+    // Whoever comes to it while this one looks and removes
+    auto holding = hold_still(record.root, /*force=*/false);
+    const auto still = co_await std::move(holding);
+    if (!still) {
+      world_.log->event("worktree_stays",
+                        {{"session", record.session_id}, {"why", still.error().message}});
+      continue;
+    }
     // One that could not be read is there all the same
     const auto look = [journal = journal_of(record.session_id)] {
       std::error_code ec;
       return std::filesystem::exists(journal, ec) || ec;
     };
     const bool has_journal = co_await on_disk_pool(*world_.disk, look);
-    if (has_journal) continue;
+    if (has_journal || std::ranges::any_of(sessions_, works_there)) continue;
     auto removing = world_.worktrees->remove_unused(record);
     const auto removed = co_await std::move(removing);
-    if (removed)
-      world_.log->event("worktree_taken_back",
-                        {{"session", record.session_id}, {"why", "no session was made for it"}});
-    else
+    if (!removed) {
       world_.log->event("worktree_stays",
                         {{"session", record.session_id}, {"why", removed.error().message}});
+      continue;
+    }
+    (*still)->close_all();
+    world_.log->event("worktree_taken_back",
+                      {{"session", record.session_id}, {"why", "no session was made for it"}});
   }
 }
 

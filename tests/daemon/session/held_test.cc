@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <cstdlib>
 #include <future>
 #include <optional>
 #include <stdexcept>
@@ -9,10 +10,12 @@
 #include <boost/asio/post.hpp>
 
 #include "tests/daemon/session/world.h"
+#include "tools/git/worktree.h"
 
 namespace lares::daemon {
 namespace {
 
+namespace fs = std::filesystem;
 using protocol::Code;
 
 // A pool of two threads that do nothing else until it goes.
@@ -119,6 +122,89 @@ TEST(Held, TestsOfWhatCannotBeWrittenAreWaitedFor) {
   }
   EXPECT_TRUE(world.run_until([&] { return tested && named && held; }));
   EXPECT_TRUE(held && *held);
+}
+
+// As a daemon leaves it that was killed over the making of a session.
+WorktreeRecord unfinished(World& world) {
+  const std::string git = "git -C " + world.repo() + " -c user.name=a -c user.email=a@b ";
+  EXPECT_EQ(std::system((git + "init -q && " + git + "commit -q --allow-empty -m first").c_str()),
+            0);
+  WorktreeRecord record;
+  record.session_id = "0123456789abcdef", record.worktree_of = record.store_of = world.repo();
+  record.root = world.records.root_of(world.repo(), record.session_id);
+  record.branch = branch_name("", record.session_id);
+  EXPECT_TRUE(world.records.write(record));
+  const auto commit = tools::add_worktree({.repository = world.repo(),
+                                           .path = record.root,
+                                           .name = record.name(),
+                                           .branch = record.branch});
+  EXPECT_TRUE(commit) << commit.error();
+  record.commit = commit.value_or("");
+  EXPECT_TRUE(world.records.write(record));
+  return record;
+}
+
+void take_back(World& world, const WorktreeRecord& record, bool& done) {
+  asio::co_spawn(world.io, world.sessions.take_back_unfinished({record}),
+                 [&done](std::exception_ptr thrown) {
+                   EXPECT_FALSE(thrown);
+                   done = true;
+                 });
+  world.io.restart();
+  world.io.poll();
+}
+
+#define NEEDS_GIT \
+  if (std::system("command -v git >/dev/null 2>&1") != 0) GTEST_SKIP() << "git is not installed"
+
+TEST(Held, AnUnfinishedWorktreeGoesAtTheNextStart) {
+  NEEDS_GIT;
+  World world({});
+  const auto record = unfinished(world);
+  bool done = false;
+  take_back(world, record, done);
+  EXPECT_TRUE(world.run_until([&] { return done; }));
+  EXPECT_FALSE(fs::exists(record.root));
+  EXPECT_FALSE(world.worktrees.is_held(record.root));
+}
+
+TEST(Held, AnUnfinishedWorktreeStaysWhereASessionHasComeToIt) {
+  NEEDS_GIT;
+  World world({{.text = "hm</think>One."}});
+  const auto record = unfinished(world);
+  bool done = false;
+  std::shared_ptr<Session> session;
+  {
+    const Busy disk(world.disk);  // it is not known yet whether it has a journal
+    take_back(world, record, done);
+    EXPECT_TRUE(world.worktrees.is_held(record.root));
+    session = world.session(record.root);
+    world.send(session, "p1");
+  }
+  EXPECT_TRUE(world.run_until([&] { return done && session->info().n_turns == 1; }));
+  EXPECT_TRUE(world.run_until([&] { return !session->running(); }));
+  EXPECT_TRUE(fs::exists(record.root));
+}
+
+TEST(Held, NoTurnBeginsInAnUnfinishedWorktreeThatGoes) {
+  NEEDS_GIT;
+  World world({{.text = "hm</think>One."}});
+  const auto record = unfinished(world);
+  bool done = false;
+  std::shared_ptr<Session> session;
+  {
+    const Busy trees(world.trees);  // which remove it
+    take_back(world, record, done);
+    while (world.io.run_one_for(std::chrono::milliseconds(200)) > 0) {
+    }
+    session = world.session(record.root);
+    world.send(session, "p1");
+    world.io.poll();
+  }
+  EXPECT_TRUE(world.run_until([&] { return done && !session->running(); }));
+  // On a very crowded machine it was not that far yet, and stays
+  EXPECT_EQ(session->info().n_turns, fs::exists(record.root) ? 1 : 0);
+  EXPECT_EQ(session->info().closed, !fs::exists(record.root));
 }
 
 }  // namespace
