@@ -117,6 +117,36 @@ TestCounts count(const Runner& runner, std::string_view output, const RootedFs& 
   return counts;
 }
 
+// Trimmed. "" also of what `view` keeps back, for the path is one that a command printed, and it
+// may name what the sandbox hides: secrets, git's and Lares' own files, by a link too.
+std::string source_line(const RootedFs& files, const std::string& path, int line) {
+  if (path.empty() || line < 1) return "";
+  const auto data = files.read(path, kSourceBytesMax);
+  if (!data || is_kept_back(files, data->path)) return "";
+  const std::string text = shown_text(data->bytes);
+  if (is_secret_text(data->path, text)) return "";
+  const auto lines = split_lines(text);
+  return static_cast<std::size_t>(line) <= lines.size()
+             ? bounded_line(trim(lines[static_cast<std::size_t>(line) - 1]))
+             : "";
+}
+
+// "FAIL src/a_test.py:3 name", the source line, where the error rose, and what was said.
+std::string told_failure(const TestFailure& failure, const RootedFs& files) {
+  std::string out = "\nFAIL ";
+  if (!failure.file.empty()) out += failure.file;
+  if (!failure.file.empty() && failure.line > 0) out += fmt::format(":{}", failure.line);
+  if (!failure.file.empty()) out += ' ';
+  out += failure.name;
+  if (const auto source = source_line(files, failure.file, failure.line); !source.empty())
+    out += "\n  " + source;
+  if (const TestPlace& rose = failure.rose; !rose.file.empty())
+    out += fmt::format("\n  at {}:{}: {}", rose.file, rose.line,
+                       source_line(files, rose.file, rose.line));
+  for (const std::string& line : failure.detail) out += "\n  " + line;
+  return out;
+}
+
 TestReport told(const Runner& runner, std::string_view output, const std::string& status,
                 const TestCounts& counts, const RootedFs& files) {
   const bool short_output = output.size() <= kOutputKnownBytes;
@@ -141,13 +171,9 @@ TestReport told(const Runner& runner, std::string_view output, const std::string
                                  skipped, runner.shown);
   std::size_t n_shown = 0;
   for (const TestFailure& failure : counts.failures) {
-    std::string block = "\nFAIL ";
-    if (!failure.file.empty()) block += failure.file;
-    if (!failure.file.empty() && failure.line > 0) block += fmt::format(":{}", failure.line);
-    if (!failure.file.empty()) block += ' ';
-    block += failure.name;
-    for (const std::string& line : failure.detail) block += "\n  " + line;
-    if (n_shown == kFailuresMax || text.size() + block.size() > kReportBytesMax) break;
+    if (n_shown == kFailuresMax) break;
+    const std::string block = told_failure(failure, files);
+    if (text.size() + block.size() > kReportBytesMax) break;
     text += block;
     ++n_shown;
   }
@@ -202,18 +228,6 @@ bool read_place(std::string_view text, const RootedFs& files, const std::string&
   if (message.starts_with(':')) message.remove_prefix(1);
   message = trim(message);
   return true;
-}
-
-std::string source_line(const RootedFs& files, const std::string& path, int line) {
-  if (line < 1) return "";
-  const auto data = files.read(path, kSourceBytesMax);
-  if (!data || is_kept_back(files, data->path)) return "";
-  const std::string text = shown_text(data->bytes);
-  if (is_secret_text(data->path, text)) return "";
-  const auto lines = split_lines(text);
-  return static_cast<std::size_t>(line) <= lines.size()
-             ? bounded_line(trim(lines[static_cast<std::size_t>(line) - 1]))
-             : "";
 }
 
 TestCounts parse_any(std::string_view output, const RootedFs& files, const std::string& cwd) {

@@ -10,11 +10,16 @@
 
 namespace lares::tools {
 
-struct TestFailure {
+struct TestPlace {
   std::string file;  // relative to the root; "" when not known
   int line = 0;
+};
+
+// The source lines are read when it is told, for few of thousands are.
+struct TestFailure : TestPlace {
   std::string name;
-  std::vector<std::string> detail;  // the source line, then what was said
+  TestPlace rose;                   // where the error did, when that is elsewhere
+  std::vector<std::string> detail;  // what was said
 };
 
 struct TestCounts {
@@ -25,8 +30,7 @@ struct TestCounts {
   std::vector<TestFailure> failures;
 };
 
-// `output` is clean text. `files` is the root, for the source lines; `cwd` the directory that the
-// runner ran in.
+// `output` is clean text. `files` is the root; `cwd` the directory that the runner ran in.
 TestCounts parse_unittest(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_pytest(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_node(std::string_view output, const RootedFs& files, const std::string& cwd);
@@ -50,16 +54,14 @@ inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;
 // a failing run that said no more than this needs no file of its own
 inline constexpr std::size_t kOutputKnownBytes = 2000;
 
-// `status`: "exit status 2", "killed by signal 9"; "" when the command succeeded.
+// `status`: "exit status 2", "killed by signal 9"; "" when the command succeeded. Reads source
+// files, so not for the io thread.
 TestReport report(const Runner& runner, std::string_view output, const std::string& status,
                   const RootedFs& files);
 
 // Helpers that the parsers share.
 std::string relative_to_root(std::string path, const RootedFs& files,
                              const std::string& cwd);  // "" when outside
-// Trimmed. "" also of what `view` keeps back, for the path is one that a command printed, and it
-// may name what the sandbox hides: secrets, git's and Lares' own files, by a link too.
-std::string source_line(const RootedFs& files, const std::string& path, int line);
 std::string_view trim(std::string_view text);
 // "f (/a/b.js:2:12)" or "at /a/b.js:2:12" or "file:///a/b.mjs:2:12": file and line, when below the
 // root and no package's.

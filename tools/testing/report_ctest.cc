@@ -38,8 +38,6 @@ void read_said(const std::vector<std::string_view>& said, const RootedFs& files,
     if (said[i].find(": warning:") != std::string_view::npos ||
         !read_place(said[i], files, cwd, out, message))
       continue;
-    if (auto source = source_line(files, out.file, out.line); !source.empty())
-      out.detail.push_back(std::move(source));
     if (!message.empty() && message != "Failure") out.detail.push_back(bounded_line(message));
     for (std::size_t k = i + 1; k < said.size() && out.detail.size() < kDetailLinesMax; ++k) {
       if (trim(said[k]).empty() || said[k].starts_with("[  FAILED  ]")) break;

@@ -62,8 +62,6 @@ void read_message(const std::string& message, const std::string& own_file, const
     said.push_back(
         bounded_line(said.empty() && line.starts_with("Error: ") ? line.substr(7) : line));
   }
-  if (auto source = source_line(files, out.file, out.line); !source.empty())
-    out.detail.push_back(std::move(source));
   out.detail.insert(out.detail.end(), said.begin(), said.end());
 }
 

@@ -224,12 +224,7 @@ TestCounts parse_node(std::string_view output, const RootedFs& files, const std:
     }
     failure.file = place;
     failure.line = at;
-    if (const std::string source = source_line(files, place, at); !source.empty())
-      failure.detail.push_back(source);
-    if (!rose.empty() && rose != place) {
-      failure.detail.push_back("at " + rose + ":" + std::to_string(rose_at) + ": " +
-                               source_line(files, rose, rose_at));
-    }
+    if (rose != place) failure.rose = {rose, rose_at};
     add_message(diagnostic, failure.detail);
     out.failures.push_back(std::move(failure));
     said.clear();

@@ -45,8 +45,6 @@ void note_without_panic(std::string_view line, const RootedFs& files, const std:
     if (place.starts_with(" at ")) place.remove_prefix(4);
     std::string_view rest;
     read_place(std::string(place) + ":", files, cwd, out, rest);
-    if (auto source = source_line(files, out.file, out.line); !source.empty())
-      out.detail.push_back(std::move(source));
     out.detail.emplace_back("it did not panic, and was to");
   } else if (line.starts_with("Error: ")) {
     out.detail.push_back(bounded_line(line));
@@ -64,8 +62,6 @@ TestFailure go_build_failure(const std::vector<std::string>& said, const RootedF
     if (!read_place(line, files, cwd, place, message)) continue;
     if (out.file.empty()) {
       out.file = place.file, out.line = place.line;
-      if (auto source = source_line(files, out.file, out.line); !source.empty())
-        out.detail.push_back(std::move(source));
       out.detail.push_back(bounded_line(message));
     } else if (out.detail.size() < kDetailLinesMax) {
       out.detail.push_back(bounded_line(line));
@@ -87,15 +83,11 @@ void read_go_panic(const std::vector<std::string>& said, const RootedFs& files,
       continue;
     if (out.file.empty()) out.file = place.file, out.line = place.line;
     if (place.file.ends_with("_test.go")) {
-      if (place.file != out.file)
-        out.detail.insert(out.detail.begin(), "at " + out.file + ":" + std::to_string(out.line) +
-                                                  ": " + source_line(files, out.file, out.line));
+      if (place.file != out.file) out.rose = {out.file, out.line};
       out.file = place.file, out.line = place.line;
       break;
     }
   }
-  if (auto source = source_line(files, out.file, out.line); !source.empty())
-    out.detail.insert(out.detail.begin(), std::move(source));
 }
 
 }  // namespace
@@ -140,9 +132,6 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
       const std::size_t colon = place.find(':');
       failure.file = relative_to_root(std::string(place.substr(0, colon)), files, cwd);
       if (colon != std::string_view::npos) failure.line = number_at(place.substr(colon + 1));
-      if (const auto source = source_line(files, failure.file, failure.line); !source.empty()) {
-        failure.detail.insert(failure.detail.begin(), source);
-      }
       break;
     }
     out.failures.push_back(std::move(failure));
@@ -227,8 +216,6 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
       failure.file = relative_to_root(cwd + "/" + (package.empty() ? "" : package + "/") + file,
                                       files, cwd);
       failure.line = number;
-      if (const auto source = source_line(files, failure.file, number); !source.empty())
-        failure.detail.push_back(source);
       if (!message.empty()) failure.detail.push_back(message);
       break;
     }

@@ -19,12 +19,9 @@ int count_after(std::string_view text, std::string_view key) {
   return number_at(text.substr(at + key.size()));
 }
 
-struct Frame {
-  std::string file;
-  int line = 0;
-};
 // `  File "PATH", line N, in NAME`
-bool read_frame(std::string_view line, const RootedFs& files, const std::string& cwd, Frame& out) {
+bool read_frame(std::string_view line, const RootedFs& files, const std::string& cwd,
+                TestPlace& out) {
   line = trim(line);
   if (!line.starts_with("File \"")) return false;
   const std::size_t quote = line.find('"', 6);
@@ -39,10 +36,10 @@ bool read_frame(std::string_view line, const RootedFs& files, const std::string&
 TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t begin,
                        std::size_t end, const RootedFs& files, const std::string& cwd) {
   TestFailure out;
-  std::vector<Frame> frames;
+  std::vector<TestPlace> frames;
   std::string_view message;
   for (std::size_t i = begin; i < end; ++i) {
-    Frame frame;
+    TestPlace frame;
     if (read_frame(lines[i], files, cwd, frame)) {
       if (!frame.file.empty()) frames.push_back(frame);
       message = {};
@@ -60,16 +57,10 @@ TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t b
   // is said below it.
   const std::string test_file = frames.front().file;
   const auto last = std::find_if(frames.rbegin(), frames.rend(),
-                                 [&](const Frame& f) { return f.file == test_file; });
+                                 [&](const TestPlace& f) { return f.file == test_file; });
   out.file = last->file;
   out.line = last->line;
-  if (const std::string source = source_line(files, out.file, out.line); !source.empty())
-    out.detail.push_back(source);
-  const Frame& rose = frames.back();
-  if (rose.file != out.file) {
-    out.detail.push_back("at " + rose.file + ":" + std::to_string(rose.line) + ": " +
-                         source_line(files, rose.file, rose.line));
-  }
+  if (frames.back().file != out.file) out.rose = frames.back();
   if (!message.empty()) out.detail.push_back(bounded_line(message));
   return out;
 }
@@ -200,7 +191,7 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
                                                  name.find('[') != std::string_view::npos
                                              ? 0
                                              : name.rfind('.') + 1);
-    std::vector<Frame> frames;
+    std::vector<TestPlace> frames;
     std::string message;
     for (std::size_t k = i + 1;
          k < lines.size() && !lines[k].starts_with("___") && !lines[k].starts_with("==="); ++k) {
@@ -216,16 +207,10 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
     }
     if (!frames.empty()) {
       failure.file = frames.front().file;
-      for (const Frame& frame : frames) {
+      for (const TestPlace& frame : frames) {
         if (frame.file == failure.file) failure.line = frame.line;
       }
-      if (auto source = source_line(files, failure.file, failure.line); !source.empty())
-        failure.detail.push_back(source);
-      if (frames.back().file != failure.file) {
-        failure.detail.push_back("at " + frames.back().file + ":" +
-                                 std::to_string(frames.back().line) + ": " +
-                                 source_line(files, frames.back().file, frames.back().line));
-      }
+      if (frames.back().file != failure.file) failure.rose = frames.back();
     }
     if (!loaded && frames.empty())
       failure.file = relative_to_root(std::string(name.substr(kCollecting.size())), files, cwd);

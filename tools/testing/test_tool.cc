@@ -195,13 +195,21 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
-  TestReport done = report(runner, output, status, *files);
+  // It reads source files, and all of what may be megabytes of output.
+  WorkThreads threads(options.threads);
+  const auto tell = [&](const Cancelled&) {
+    TestReport out = report(runner, output, status, *files);
+    if (!out.ok && !out.whole) out.text += kept_in_full(output, options.state_dir);
+    return out;
+  };
+  auto told = co_await off_thread<TestReport>(threads.get(), tell);
+  if (!told) co_return tl::unexpected(Error{told.error().code, "test: " + told.error().message});
+  TestReport done = std::move(*told);
   // What failed may have done so at once: in its imports, for one.
   if (before && done.ok)
     before->took = std::max(
         {before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began),
          std::chrono::milliseconds(1)});
-  if (!done.ok && !done.whole) done.text += kept_in_full(output, options.state_dir);
   if (!moved.empty()) done.text += "\n" + moved;
   const TestCounts& n = done.counts;
   TestRun run{.ran = true,

@@ -385,6 +385,26 @@ TEST_F(Report, WordsLikeARunnersAreNotTakenForIt) {
             "tests failed (runner, exit status 1)\n  a.py:3: error: Name \"x\" is not defined");
 }
 
+// One file may have thousands of failures, and each reading of it costs the same.
+TEST_F(Report, ReadsNoSourceOfWhatIsNotShown) {
+  dir_.write("t.py", lines(100));
+  const std::string rule(70, '='), thin(70, '-');
+  std::string output;
+  for (int i = 1; i <= 100; ++i)
+    output += fmt::format(
+        "{}\nFAIL: test_{} (t.T)\n{}\nTraceback (most recent call last):\n  File \"{}/t.py\", "
+        "line {}, in test_{}\n    x\nAssertionError: x\n\n",
+        rule, i, thin, dir_.root(), i, i);
+  output += thin + "\nRan 100 tests in 0.1s\n\nFAILED (failures=100)\n";
+  const TestCounts counts = parse_unittest(output, files_, dir_.root());
+  ASSERT_EQ(counts.failures.size(), 100u);
+  EXPECT_EQ(counts.failures[99].detail, std::vector<std::string>{"AssertionError: x"});
+  const std::string shown = text(RunnerKind::unittest, output);
+  EXPECT_NE(shown.find("FAIL t.py:10 test_10\n  line 10;\n  AssertionError: x\n[90 more"),
+            std::string::npos)
+      << shown;
+}
+
 // What a command prints chooses the file, and it may be one that the sandbox hides.
 TEST_F(Report, ShowsNoLineOfWhatIsKeptBack) {
   const std::string key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUA\n";

@@ -442,6 +442,33 @@ TEST_F(TestRuns, AreLookedForOnTheThreadsForWhatBlocks) {
   EXPECT_EQ(texts[0], "The path nosuch does not exist.");
   EXPECT_TRUE(texts[1].starts_with("No tests were found: ")) << texts[1];
 }
+TEST_F(TestRuns, AreReportedOnTheThreadsForWhatBlocks) {
+  asio::thread_pool threads(1);
+  dir_.write(".lares/test",
+             ": > began; until [ -e go ]; do sleep 0.05; done\necho 'a.py:1: error: x'\n"
+             ": > ended; exit 1\n");
+  TestTool tool(BuiltinOptions{.root = dir_.root(),
+                               .state_dir = state_.root(),
+                               .sandbox_launcher = test::launcher(),
+                               .no_sandbox = true,
+                               .threads = &threads});
+  std::string text;
+  const auto on_done = [&](std::exception_ptr, Result<Outcome> out) { text = out->text; };
+  asio::co_spawn(io_, tool.run(json::object(), {}), on_done);
+  const auto run_until = [this](const char* file) {
+    while (!std::filesystem::exists(dir_.at(file))) io_.run_one_for(std::chrono::milliseconds(50));
+  };
+  run_until("began");
+  std::promise<void> free;
+  asio::post(threads, [until = free.get_future().share()] { until.wait(); });
+  dir_.write("go", "");
+  run_until("ended");
+  io_.run_for(std::chrono::milliseconds(500));  // in vain
+  EXPECT_EQ(text, "");
+  free.set_value();
+  io_.run();
+  EXPECT_EQ(text, "tests failed (sh .lares/test, exit status 1)\n  a.py:1: error: x");
+}
 TEST_F(TestRuns, NoTestsIsNoSuccess) {
   dir_.write("tests/test_empty.py", "import unittest\n");
   const Outcome out = run();
