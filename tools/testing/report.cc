@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "tools/testing/go_events.h"
+#include "tools/testing/runner_output.h"
 #include "tools/text.h"
 #include "tools/workspace/kept_back.h"
 #include "tools/workspace/rules.h"
@@ -244,11 +246,23 @@ TestCounts parse_any(std::string_view output, const RootedFs& files, const std::
   return found;
 }
 
-TestReport report(const Runner& runner, std::string_view output, const std::string& status,
+TestReport report(const Runner& runner, const RunnerOutput& output, const std::string& status,
                   const RootedFs& files) {
-  TestCounts counts = count(runner, output, files);
-  const std::string events = runner.kind == RunnerKind::go ? go_text(output) : "";
-  TestReport out = told(runner, events.empty() ? output : events, status, counts, files);
+  const std::string text = output.text();
+  const GoEvents* const events = output.events();
+  TestCounts counts = events ? events->counts(files, runner.cwd) : count(runner, text, files);
+  if (status.empty()) {  // then what does not tell of its end has not failed
+    const auto n = std::erase_if(counts.failures, [](const auto& one) { return one.unfinished; });
+    counts.failed -= static_cast<int>(n);
+  }
+  const std::string said = events ? go_text(text) : "";
+  TestReport out = told(runner, said.empty() ? text : said, status, counts, files);
+  if (!events && output.left_out() > 0) {
+    out.text += fmt::format(
+        "\n[of the output, {} bytes in the middle were not kept; what tests say there is not read]",
+        output.left_out());
+  }
+  if (counts.partial) out.text += "\n[there were more tests than are counted here]";
   out.counts = std::move(counts);
   return out;
 }

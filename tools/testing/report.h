@@ -20,12 +20,14 @@ struct TestFailure : TestPlace {
   std::string name;
   TestPlace rose;                   // where the error did, when that is elsewhere
   std::vector<std::string> detail;  // what was said
+  bool unfinished = false;          // nothing says how it ended
 };
 
 struct TestCounts {
-  bool known = false;  // the output was understood
-  bool none = false;   // the runner says itself that it found no tests, whatever its exit status
-  int total = 0;       // run: passed and failed
+  bool known = false;    // the output was understood
+  bool none = false;     // the runner says itself that it found no tests, whatever its exit status
+  bool partial = false;  // of more tests than are counted
+  int total = 0;         // run: passed and failed
   int failed = 0, skipped = 0;
   std::vector<TestFailure> failures;
 };
@@ -38,7 +40,6 @@ TestCounts parse_jest(std::string_view output, const RootedFs& files,
                       const std::string& cwd);  // and vitest
 TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_go(std::string_view output, const RootedFs& files, const std::string& cwd);
-std::string go_text(std::string_view output);  // what its events say, without them
 TestCounts parse_ctest(std::string_view output, const RootedFs& files, const std::string& cwd);
 // Of a command that may run anything: what the one runner wrote whose words these are.
 TestCounts parse_any(std::string_view output, const RootedFs& files, const std::string& cwd);
@@ -50,13 +51,15 @@ struct TestReport {
   TestCounts counts{};
 };
 
+class RunnerOutput;
+
 inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;
 // a failing run that said no more than this needs no file of its own
 inline constexpr std::size_t kOutputKnownBytes = 2000;
 
 // `status`: "exit status 2", "killed by signal 9"; "" when the command succeeded. Reads source
 // files, so not for the io thread.
-TestReport report(const Runner& runner, std::string_view output, const std::string& status,
+TestReport report(const Runner& runner, const RunnerOutput& output, const std::string& status,
                   const RootedFs& files);
 
 // Helpers that the parsers share.

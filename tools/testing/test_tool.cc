@@ -16,14 +16,13 @@
 #include "tools/testing/report.h"
 #include "tools/testing/run.h"
 #include "tools/testing/runner.h"
+#include "tools/testing/runner_output.h"
 #include "tools/text.h"
 #include "tools/workspace/rooted_fs.h"
 
 namespace lares::tools {
 namespace {
 
-constexpr std::size_t kHeadMax = 8 << 20, kTailMax = 4 << 20;  // of the output; counts stand at its
-                                                               // end
 constexpr auto kLivenessEvery = std::chrono::milliseconds(250),
                kDrain = std::chrono::milliseconds(200);
 constexpr std::size_t kTimeoutLines = 20;
@@ -38,27 +37,6 @@ constexpr const char* kSchema =
     R"("path":{"type":"string","description":"Only the tests in this file or directory."},)"
     R"("filter":{"type":"string","description":"Only tests whose name contains this."}}})";
 
-// The head and the tail of a long output, with a line between them where something is missing.
-class Kept {
- public:
-  void add(std::string_view text) {
-    const std::size_t room = kHeadMax - std::min(kHeadMax, head_.size());
-    head_ += text.substr(0, room);
-    if (text.size() <= room) return;
-    tail_ += text.substr(room);
-    if (tail_.size() > 2 * kTailMax) tail_.erase(0, tail_.size() - kTailMax), cut_ = true;
-  }
-  std::string text() const {
-    if (!cut_) return head_ + tail_;
-    return head_ + "\n" +
-           tail_.substr(tail_.find('\n') == std::string::npos ? 0 : tail_.find('\n'));
-  }
-
- private:
-  std::string head_, tail_;
-  bool cut_ = false;
-};
-
 std::string last_lines(std::string_view text, std::size_t n) {
   const auto lines = split_lines(text);
   std::string out;
@@ -68,11 +46,14 @@ std::string last_lines(std::string_view text, std::size_t n) {
 }
 
 // Where what the report leaves out can be read, prints of the tests among it.
-std::string kept_in_full(std::string_view output, const std::string& state_dir) {
+std::string kept_in_file(const RunnerOutput& output, const std::string& state_dir) {
   SpillFile file = SpillFile::make(state_dir, "test");
   if (file.path().empty()) return "";
-  file.append(output);
-  return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]",
+  file.append(output.text());
+  return fmt::format("\n[the {} is in {}, which `str_replace_editor view` can read]",
+                     output.left_out() > 0
+                         ? fmt::format("output, without {} bytes in its middle,", output.left_out())
+                         : "full output",
                      file.path());
 }
 
@@ -145,7 +126,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   if (known) patience = std::min(patience, std::max(before->least, kPatience * before->took));
   auto give_up = began + patience;
   OutputCleaner cleaner;
-  Kept kept;
+  RunnerOutput output(runner.kind);
   Throttle throttle(std::move(on_output));
   bool draining = false, timed_out = false, cancelled = false;
   for (std::string raw;;) {
@@ -154,7 +135,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
     const ReadEnd end = co_await read_before(process->out(), raw, until);
     if (end == ReadEnd::data) {
       const std::string text = cleaner.feed(raw);
-      kept.add(text);
+      output.add(text);
       throttle.add(text);
     }
     throttle.flush_if_due();
@@ -169,13 +150,12 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
     if (end == ReadEnd::deadline && !draining && has_ended(process->pid()))
       draining = true, give_up = Clock::now() + kDrain;
   }
-  kept.add(cleaner.finish());
+  output.add(cleaner.finish());
   throttle.flush();
   if (timed_out || cancelled) process->kill();
   const sandbox::Exit exit = co_await process->wait();
   if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   const std::string moved = inside ? sandbox::told_of(inside->end(true)) : "";
-  const std::string output = kept.text();
   if (timed_out) {
     std::string text = fmt::format("tests timed out after {} seconds ({}",
                                    std::max<std::int64_t>(1, patience.count() / 1000),
@@ -184,8 +164,9 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                 ? fmt::format("; they took {} seconds before: is there a loop that does not end?)",
                               seconds(before->took))
                 : ")";
-    text += last_lines(output, kTimeoutLines);
-    if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
+    const std::string said = output.text();
+    text += last_lines(said, kTimeoutLines);
+    if (said.size() > kOutputKnownBytes) text += kept_in_file(output, options.state_dir);
     if (!moved.empty()) text += "\n" + moved;
     // Who is right may need longer than before; the next run is given the time there is.
     if (known) before->took = std::chrono::milliseconds::zero();
@@ -199,7 +180,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   WorkThreads threads(options.threads);
   const auto tell = [&](const Cancelled&) {
     TestReport out = report(runner, output, status, *files);
-    if (!out.ok && !out.whole) out.text += kept_in_full(output, options.state_dir);
+    if (!out.ok && !out.whole) out.text += kept_in_file(output, options.state_dir);
     return out;
   };
   auto told = co_await off_thread<TestReport>(threads.get(), tell);

@@ -3,10 +3,12 @@
 #include "tools/testing/report.h"
 
 #include <filesystem>
+#include <regex>
 
 #include <fmt/format.h>
 
 #include "tests/tools/scratch.h"
+#include "tools/testing/runner_output.h"
 
 namespace lares::tools {
 namespace {
@@ -19,7 +21,9 @@ class Report : public testing::Test {
     for (std::size_t at = 0; (at = output.find("ROOT", at)) != std::string::npos;
          at += dir_.root().size())
       output.replace(at, 4, dir_.root());
-    return report({kind, "runner", {}, dir_.root(), "", false}, output, status, files_);
+    RunnerOutput written(kind);
+    written.add(output);
+    return report({kind, "runner", {}, dir_.root(), "", false}, written, status, files_);
   }
   std::string text(RunnerKind kind, std::string output) {
     return told(kind, std::move(output)).text;
@@ -317,6 +321,45 @@ TEST_F(Report, Go119) {
       "FAIL p/a_test.go:25 TestPanic\n  line 25;\n  at p/a.go:5: line 5;\n  panic: assignment to "
       "entry in nil map [recovered]\n"
       "FAIL p/a_test.go:15 TestTable/b\n  line 15;\n  bad case");
+}
+
+// Twelve megabytes are kept of an output, and of go's every event is read.
+TEST_F(Report, GoOfMoreOutputThanIsKept) {
+  const std::string said(20'000, 'x');
+  const auto event = [](const char* action, const std::string& test, const std::string& output) {
+    nlohmann::json out{{"Action", action}, {"Package", "example.com/x/p"}, {"Test", test}};
+    if (!output.empty()) out["Output"] = output;
+    return out.dump() + "\n";
+  };
+  const auto written = [&](const char* fails) {
+    std::string out;
+    for (int i = 0; i < 1000; ++i) {
+      const std::string test = fmt::format("Test{}", i);
+      out += event("run", test, "") + event("output", test, said + "\n");
+      if (test == fails) out += event("output", test, "    a_test.go:7: no\n");
+      out += event(test == fails ? "fail" : "pass", test, "");
+    }
+    return out + R"({"Action":"pass","Package":"example.com/x/p","Elapsed":1.2})" + "\n";
+  };
+  EXPECT_EQ(told(RunnerKind::go, written(""), "").text, "1000 tests passed (runner)");
+  EXPECT_EQ(text(RunnerKind::go, written("Test500")),
+            "1 of 1000 tests failed (runner)\nFAIL a_test.go:7 Test500\n  no");
+  // Of a command of any kind the middle is not read, and that it passed stands in its status.
+  EXPECT_TRUE(std::regex_match(
+      told(RunnerKind::generic, written(""), "").text,
+      std::regex(R"(\d{3} tests passed \(runner\)\n\[of the output, \d+ bytes in the middle )"
+                 R"(were not kept; what tests say there is not read\])")))
+      << told(RunnerKind::generic, written(""), "").text;
+}
+TEST_F(Report, AGoTestThatDoesNotEndHasFailedWhereTheCommandHas) {
+  constexpr const char* kRuns =
+      R"({"Action":"run","Package":"example.com/x/p","Test":"TestA"})"
+      "\n"
+      R"({"Action":"run","Package":"example.com/x/p","Test":"TestB"})"
+      "\n"
+      R"({"Action":"pass","Package":"example.com/x/p","Test":"TestB"})";  // without an end
+  EXPECT_EQ(text(RunnerKind::go, kRuns), "1 of 2 tests failed (runner)\nFAIL TestA");
+  EXPECT_EQ(told(RunnerKind::go, kRuns, "").text, "2 tests passed (runner)");
 }
 
 TEST_F(Report, Cargo195) {

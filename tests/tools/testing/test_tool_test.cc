@@ -9,6 +9,7 @@
 #include "tests/tools/scratch.h"
 #include "tools/testing/report.h"
 #include "tools/testing/run.h"
+#include "tools/testing/runner_output.h"
 
 namespace lares::tools {
 namespace {
@@ -353,6 +354,14 @@ TEST_F(TestRuns, WhatTheReportLeavesOutIsInAFile) {
   EXPECT_TRUE(all.str().starts_with("line 0\nline 1\n")) << path;
   EXPECT_TRUE(all.str().ends_with("line 499\n"));
 }
+TEST_F(TestRuns, AFileThatLacksAMiddleIsNotCalledTheFullOutput) {
+  dir_.write(".lares/test", "yes 'a long line of no use' | head -c 18000000; echo end; exit 4\n");
+  const std::string text = run().text;
+  EXPECT_TRUE(std::regex_search(
+      text, std::regex(R"(\n\[of the output, \d+ bytes in the middle were not kept; .*\]\n)"
+                       R"(\[the output, without \d+ bytes in its middle, is in /)")))
+      << text;
+}
 TEST_F(TestRuns, CtestBuildsFirst) {
   if (!has("cmake") || !has("cc")) GTEST_SKIP() << "cmake or cc is not installed";
   dir_.write("CMakeLists.txt",
@@ -482,7 +491,9 @@ class Recorded : public testing::Test {
   test::Scratch dir_;
   RootedFs files_ = *RootedFs::open(dir_.root());
   std::string told(RunnerKind kind, const std::string& output) {
-    return report({kind, "runner", {}, dir_.root(), ""}, output, "exit status 1", files_).text;
+    RunnerOutput written(kind);
+    written.add(output);
+    return report({kind, "runner", {}, dir_.root(), ""}, written, "exit status 1", files_).text;
   }
 };
 TEST_F(Recorded, Pytest) {
