@@ -70,6 +70,9 @@ std::string_view trim(std::string_view text);
 // root and no package's.
 bool read_js_place(std::string_view text, const RootedFs& files, const std::string& cwd,
                    std::string& file, int& line);
+// `  File "PATH", line N, in NAME`; the file is "" when outside.
+bool read_python_frame(std::string_view line, const RootedFs& files, const std::string& cwd,
+                       TestPlace& out);
 // "src/a.c:12: message", "/shop/src/a.c:12:5: message": file, line and message, when below the
 // root.
 bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd,

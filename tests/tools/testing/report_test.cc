@@ -172,6 +172,113 @@ TEST_F(Report, Pytest7) {
       "FAIL tests/test_a.py:12 TestHalf.test_many[2]\n  line 12;\n  AssertionError: not one");
 }
 
+TEST_F(Report, PytestOfATitleThatFillsTheLine) {
+  dir_.write("test_a.py", lines(9));
+  EXPECT_EQ(
+      text(RunnerKind::pytest,
+           "=================================== FAILURES ===================================\n"
+           "_ test_a_name_that_is_much_longer_than_what_fits_between_the_underscores_of_a_title _\n"
+           "test_a.py:5: in "
+           "test_a_name_that_is_much_longer_than_what_fits_between_the_underscores_of_a_title\n"
+           "    assert 1 == 2\nE   assert 1 == 2\n"
+           "__________________________________ test_next ___________________________________\n"
+           "test_a.py:8: in test_next\n    assert 3 == 4\nE   assert 3 == 4\n"
+           "=========================== short test summary info ============================\n"
+           "FAILED "
+           "test_a.py::test_a_name_that_is_much_longer_than_what_fits_between_the_underscores_of_a_"
+           "title\nFAILED test_a.py::test_next - assert 3 == 4\n2 failed in 0.18s\n"),
+      "2 of 2 tests failed (runner)\n"
+      "FAIL test_a.py:5 "
+      "test_a_name_that_is_much_longer_than_what_fits_between_the_underscores_of_a_title\n"
+      "  line 5;\n  assert 1 == 2\n"
+      "FAIL test_a.py:8 test_next\n  line 8;\n  assert 3 == 4");
+}
+TEST_F(Report, PytestOfAChainIsToldByItsLast) {
+  dir_.write("test_a.py", lines(40));
+  dir_.write("lib.py", lines(9));
+  EXPECT_EQ(
+      text(RunnerKind::pytest,
+           "=================================== FAILURES ===================================\n"
+           "__________________________________ test_chain __________________________________\n"
+           "lib.py:3: in load\n    return {}[x]\nE   KeyError: 'shop'\n\n"
+           "The above exception was the direct cause of the following exception:\n"
+           "test_a.py:8: in test_chain\n    load(\"shop\")\nlib.py:5: in load\n    raise "
+           "RuntimeError(\"cannot load \" + x) from e\nE   RuntimeError: cannot load shop\n"
+           "_________________________________ test_during __________________________________\n"
+           "test_a.py:34: in test_during\n    load(\"q\")\nlib.py:5: in load\n    raise "
+           "RuntimeError(\"cannot load \" + x) from e\nE   RuntimeError: cannot load q\n\n"
+           "During handling of the above exception, another exception occurred:\n"
+           "test_a.py:36: in test_during\n    raise ValueError(\"second\")\nE   ValueError: "
+           "second\n"
+           "=========================== short test summary info ============================\n"
+           "FAILED test_a.py::test_chain - RuntimeError: cannot load shop\n"
+           "FAILED test_a.py::test_during - ValueError: second\n2 failed in 0.18s\n"),
+      "2 of 2 tests failed (runner)\n"
+      "FAIL test_a.py:8 test_chain\n  line 8;\n  at lib.py:5: line 5;\n  RuntimeError: cannot "
+      "load shop\n"
+      "FAIL test_a.py:36 test_during\n  line 36;\n  ValueError: second");
+}
+TEST_F(Report, PytestOfFailuresWithoutATraceback) {
+  dir_.write("test_a.py", lines(30));
+  EXPECT_EQ(
+      text(RunnerKind::pytest,
+           "=================================== FAILURES ===================================\n"
+           "_________________________________ test_strict __________________________________\n"
+           "[XPASS(strict)] not yet\n"
+           "__________________________________ test_group __________________________________\n"
+           "  + Exception Group Traceback (most recent call last):\n"
+           "  |   File \"ROOT/test_a.py\", line 22, in test_group\n"
+           "  |     raise ExceptionGroup(\"two\", [ValueError(\"one\"), KeyError(\"x\")])\n"
+           "  | ExceptionGroup: two (2 sub-exceptions)\n"
+           "  +-+---------------- 1 ----------------\n    | ValueError: one\n"
+           "    +---------------- 2 ----------------\n    | KeyError: 'x'\n"
+           "    +------------------------------------\n"
+           "__________________________________ test_a.py ___________________________________\n"
+           "[gw1] linux -- Python 3.11.7 /usr/bin/python3\n"
+           "worker 'gw1' crashed while running 'test_a.py::test_crash'\n"
+           "=========================== short test summary info ============================\n"
+           "FAILED test_a.py::test_strict\n"
+           "FAILED test_a.py::test_group - ExceptionGroup: two (2 sub-exceptions)\n"
+           "FAILED test_a.py::test_crash\n3 failed, 1 passed in 3.82s\n"),
+      "3 of 4 tests failed (runner)\n"
+      "FAIL test_a.py test_strict\n  [XPASS(strict)] not yet\n"
+      "FAIL test_a.py:22 test_group\n  line 22;\n  ExceptionGroup: two (2 sub-exceptions)\n"
+      "  ValueError: one\n  KeyError: 'x'\n"
+      "FAIL test_a.py test_crash\n  worker 'gw1' crashed while running 'test_a.py::test_crash'");
+  // As of --tb=no; a name may hold what stands before the message.
+  EXPECT_EQ(
+      text(RunnerKind::pytest,
+           "F\n=========================== short test summary info ============================\n"
+           "FAILED test_a.py::TestA::test_b - assert 1 == 2\n1 failed in 0.18s\n"),
+      "1 of 1 test failed (runner)\nFAIL test_a.py test_b\n  assert 1 == 2");
+}
+TEST_F(Report, PytestOfWhatReadsLikeASection) {
+  dir_.write("test_a.py", lines(40));
+  EXPECT_EQ(
+      text(
+          RunnerKind::pytest,
+          "=================================== FAILURES ===================================\n"
+          "_________________________________ test_printed _________________________________\n"
+          "test_a.py:15: in test_printed\n    assert 3 == 4\nE   assert 3 == 4\n"
+          "----------------------------- Captured stdout call -----------------------------\n"
+          "___ section ___\ntest_a.py:3: in nothing\n_ short _\n"
+          "=================================== FAILURES ===================================\n"
+          "__________________________________ test_inner __________________________________\n"
+          "test_a.py:4: in test_inner\nE   no\n"
+          "=========================== short test summary info ============================\n"
+          "FAILED test_a.py::test_inner - no\n1 failed in 0.18s\n"
+          "____________________________ TestA.test_b[q - z::w] ____________________________\n"
+          "test_a.py:27: in test_b\n    assert v == 1\nE   AssertionError: assert 'q - z::w' == 1\n"
+          "=========================== short test summary info ============================\n"
+          "FAILED test_a.py::test_printed - assert 3 == 4\n"
+          "FAILED test_a.py::TestA::test_b[q - z::w] - AssertionError: assert 'q ...\n"
+          "2 failed in 0.18s\n"),
+      "2 of 2 tests failed (runner)\n"
+      "FAIL test_a.py:15 test_printed\n  line 15;\n  assert 3 == 4\n"
+      "FAIL test_a.py:27 TestA.test_b[q - z::w]\n  line 27;\n  AssertionError: assert 'q - z::w' "
+      "== 1");
+}
+
 TEST_F(Report, PytestOfAFileThatDoesNotLoad) {
   dir_.write("test_a.py", lines(3));
   EXPECT_EQ(
