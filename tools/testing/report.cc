@@ -154,17 +154,24 @@ TestReport told(const Runner& runner, std::string_view output, const std::string
   const bool short_output = output.size() <= kOutputKnownBytes;
   const std::string skipped = counts.skipped ? fmt::format(", {} skipped", counts.skipped) : "";
   const std::string note = runner.note.empty() ? "" : "\n[" + runner.note + "]";
+  const std::string how = status.empty() ? "" : ", " + status;
+  if (counts.none && !counts.besides.empty())
+    return {fmt::format("no tests ran ({}{})", runner.shown, how) +
+                unstructured(counts.besides, files, runner.cwd) + note,
+            false, short_output};
   if (counts.none) return {fmt::format("no tests ran ({})", runner.shown) + note, false};
   if (counts.known && counts.failed == 0 && status.empty()) {
-    if (counts.total == 0 && counts.skipped == 0)
-      return {fmt::format("no tests ran ({})", runner.shown) + note, false};
+    // Those whose names do not fit count as skipped.
+    const bool filtered = runner.filtered &&
+                          (runner.kind == RunnerKind::jest || runner.kind == RunnerKind::node);
+    if (counts.total == 0 && (counts.skipped == 0 || filtered))
+      return {fmt::format("no tests ran{} ({})", skipped, runner.shown) + note, false};
     return {fmt::format("{} passed{} ({})", tests(counts.total), skipped, runner.shown) + note,
             true};
   }
   if (!counts.known && status.empty())
     return {fmt::format("tests passed ({})", runner.shown) + note, true};
   if (!counts.known || counts.failed == 0) {  // it failed, and not in a test
-    const std::string how = status.empty() ? "" : ", " + status;
     return {fmt::format("tests failed ({}{})", runner.shown, how) +
                 unstructured(output, files, runner.cwd) + note,
             false, short_output};

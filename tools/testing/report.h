@@ -26,6 +26,7 @@ struct TestFailure : TestPlace {
 struct TestCounts {
   bool known = false;    // the output was understood
   bool none = false;     // the runner says itself that it found no tests, whatever its exit status
+  std::string besides;   // where there are none: what else it says, which may be why
   bool partial = false;  // of more tests than are counted
   int total = 0;         // run: passed and failed
   int failed = 0, skipped = 0;

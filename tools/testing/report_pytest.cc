@@ -310,9 +310,11 @@ TestFailure read_failure(const Summed* summed, const Section* section, const Roo
 TestCounts parse_pytest(std::string_view output, const RootedFs& files, const std::string& cwd) {
   TestCounts out;
   const auto lines = split_lines(output);
+  std::size_t ended = lines.size();
   for (std::size_t i = lines.size(); i-- > 0 && !out.known;) {
     auto counts = pytest_counts(lines[i]);
     if (!counts) continue;
+    ended = i;
     out.failed = (*counts)["failed"] + (*counts)["error"] + (*counts)["errors"];
     out.total = out.failed + (*counts)["passed"];
     out.skipped = (*counts)["skipped"];
@@ -323,6 +325,9 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
     out.known = out.none || out.total + out.skipped > 0;
   }
   if (!out.known) return out;
+  for (std::size_t i = 0; out.none && i < lines.size(); ++i) {
+    if (i != ended && !trim(lines[i]).empty()) out.besides.append(lines[i]).append("\n");
+  }
   const PytestText text(lines);
   const auto sections = sections_of(text);
   for (std::size_t i = 0; i < sections.size(); ++i)

@@ -245,6 +245,12 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
                                               const std::string& filter) {
   const auto files = RootedFs::open(root);
   if (!files) return tl::unexpected(files.error());
+  struct stat st {};
+  // The full name of a test, as pytest tells it, names its file.
+  if (const std::size_t py = filter.find(".py::"); path.empty() && py != std::string::npos) {
+    const std::string file = filter.substr(0, py + 3);
+    if (!file.starts_with('-') && files->lstat(file, st)) return find_runner(root, filter, "");
+  }
   std::string wanted = path;
   if (path.starts_with('/')) {
     const auto relative = files->relative(path);
@@ -255,7 +261,6 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   while (wanted.starts_with("./")) wanted.erase(0, 2);
   while (wanted.ends_with('/')) wanted.pop_back();
   if (wanted == ".") wanted.clear();
-  struct stat st {};
   std::string inside;
   if (!wanted.empty() && !files->lstat(wanted, st)) split_node_id(wanted, inside);
   // A leading '-' would be read as an option by whatever runs.

@@ -18,6 +18,7 @@ struct Runner {
   std::string cwd;    // absolute
   std::string note;   // what of the request the runner cannot do
   bool weak = false;  // only test files lie there, no sign of a project: one further up is meant
+  bool filtered = false;  // only tests of a certain name are asked for
 };
 
 // `path`: a file or directory below `root`, relative or absolute, or "" for all; `filter`: part of

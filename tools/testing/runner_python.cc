@@ -1,6 +1,7 @@
 #include "tools/testing/runner_python.h"
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <initializer_list>
 #include <string>
@@ -90,10 +91,52 @@ bool configures_pytest(const Project& p) {
          has_section(p.text("tox.ini"), {"[pytest]"});
 }
 
+// What -k takes for one word of a name, in every version since 5.4.
+bool is_name_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) || (c & 0x80) ||
+         std::string_view("_+-.[]").find(c) != std::string_view::npos;
+}
+bool is_operator(std::string_view word) { return word == "and" || word == "or" || word == "not"; }
+
+// "slow and not db", and not "test_p[x or y]".
+bool is_expression(std::string_view filter) {
+  bool has_operator = false;
+  while (!filter.empty()) {
+    const std::size_t end = std::min(filter.find_first_of(" ()"), filter.size());
+    const std::string_view word = filter.substr(0, end);
+    if (std::ranges::count(word, '[') != std::ranges::count(word, ']') ||
+        !std::ranges::all_of(word, is_name_character))
+      return false;
+    has_operator = has_operator || is_operator(word);
+    filter.remove_prefix(std::min(end + 1, filter.size()));
+  }
+  return has_operator;
+}
+
+// The filter for -k, which takes expressions, and parts of single names: "TestA and test_b[x and
+// y]" for TestA::test_b[x y]. What it takes no word of is left out.
+std::string names_with(const std::string& filter) {
+  if (is_expression(filter)) return filter;
+  std::string out, word;
+  const auto end = [&] {
+    if (word.find_first_not_of("[].+-") != std::string::npos && !is_operator(word))
+      out += (out.empty() ? "" : " and ") + word;
+    word.clear();
+  };
+  for (const char c : filter) {
+    if (is_name_character(c))
+      word += c;
+    else
+      end();
+  }
+  end();
+  return out.empty() ? filter : out;
+}
+
 Runner pytest(const Project& p, std::vector<std::string> argv) {
   argv.insert(argv.end(), {"pytest", "-q"});
   if (!p.path.empty()) argv.push_back(p.asked());
-  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
+  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", names_with(p.filter)});
   Runner out = p.runner(RunnerKind::pytest, argv);
   // As quiet as one -q, whatever the project's own options add: of two, no counts are told.
   out.argv.insert(out.argv.end(),
@@ -106,6 +149,12 @@ std::string unittest_name(const std::string& inside) {
   const std::size_t at = inside.find("::");
   if (at == std::string::npos) return fmt::format("*.{}.*", inside);
   return fmt::format("*.{}.{}", inside.substr(0, at), inside.substr(at + 2));
+}
+// "Class::test" as a part of one: Class.test.
+std::string dotted(std::string filter) {
+  for (std::size_t at = 0; (at = filter.find("::", at)) != std::string::npos; ++at)
+    filter.replace(at, 2, 1, '.');
+  return filter;
 }
 // Whether the folder is a package of Python's, and all around it below the project's top.
 bool is_package(const Project& p, std::string folder) {
@@ -136,7 +185,7 @@ Runner unittest(const Project& p, std::vector<std::string> argv, std::string fol
   if (!p.inside.empty())
     argv.insert(argv.end(), {"-k", unittest_name(p.inside)});
   else if (!p.filter.empty())
-    argv.insert(argv.end(), {"-k", p.filter});
+    argv.insert(argv.end(), {"-k", dotted(p.filter)});
   Runner out = p.runner(RunnerKind::unittest, std::move(argv));
   if (!p.inside.empty() && !p.filter.empty())
     out.note = "unittest takes no filter beside one test; the filter was left out";

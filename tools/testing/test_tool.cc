@@ -256,8 +256,8 @@ asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string
 
 asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
   const bool throwing = co_await enter_cancellation();
-  Result<Found> found =
-      Found{Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false}};
+  Result<Found> found = Found{
+      Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false, false}};
   if (command.empty()) {
     auto looking = find_off_thread(options.threads, options.root, "", "");
     found = co_await std::move(looking);

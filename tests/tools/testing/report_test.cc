@@ -349,6 +349,51 @@ TEST_F(Report, PytestOfNoSuchName) {
             "no tests ran (runner)");
   EXPECT_EQ(told(RunnerKind::pytest, "\n1 xfailed in 0.01s\n", "").text, "tests passed (runner)");
 }
+TEST_F(Report, PytestWithoutTestsSaysWhy) {
+  EXPECT_EQ(told(RunnerKind::pytest,
+                 "\n!!!!!!!!!!!!!!!!! _pytest.outcomes.Exit: cannot reach postgres "
+                 "!!!!!!!!!!!!!!!!!\nno tests ran in 1.21s\n",
+                 "exit status 2")
+                .text,
+            "no tests ran (runner, exit status 2)\n  !!!!!!!!!!!!!!!!! _pytest.outcomes.Exit: "
+            "cannot reach postgres !!!!!!!!!!!!!!!!!");
+  EXPECT_EQ(told(RunnerKind::pytest,
+                 "INTERNALERROR>   File \"ROOT/conftest.py\", line 2, in "
+                 "pytest_collection_modifyitems\nINTERNALERROR>     items[0].nosuch\n"
+                 "INTERNALERROR> AttributeError: 'Function' object has no attribute 'nosuch'\n\n"
+                 "no tests ran in 0.03s\n",
+                 "exit status 3")
+                .text,
+            "no tests ran (runner, exit status 3)\n  INTERNALERROR>   File \"" + dir_.root() +
+                "/conftest.py\", line 2, in pytest_collection_modifyitems\n  INTERNALERROR>     "
+                "items[0].nosuch\n  INTERNALERROR> AttributeError: 'Function' object has no "
+                "attribute 'nosuch'");
+  EXPECT_EQ(told(RunnerKind::pytest,
+                 "\nno tests ran in 0.02s\nERROR: Wrong expression passed to '-k': a b: at column "
+                 "3: expected end of input; got identifier\n\n",
+                 "exit status 4")
+                .text,
+            "no tests ran (runner, exit status 4)\n  ERROR: Wrong expression passed to '-k': a b: "
+            "at column 3: expected end of input; got identifier");
+}
+TEST_F(Report, ScriptsWhoseTestsDoNotFitTheFilterRanNone) {
+  constexpr const char* kVitest =
+      R"({"numTotalTests":2,"numPendingTests":2,"success":true,"testResults":[{"name":"ROOT/a","status":"passed","assertionResults":[{"fullName":"x","status":"skipped"},{"fullName":"y","status":"skipped"}]}]})"
+      "\n";
+  constexpr const char* kNode =
+      "TAP version 13\n# Subtest: a\nok 1 - a # SKIP test name does not match pattern\n  ---\n  "
+      "duration_ms: 0.5\n  ...\n1..1\n";
+  const auto text = [&](RunnerKind kind, const char* output, bool filtered) {
+    RunnerOutput written(kind);
+    written.add(output);
+    const Runner runner{kind, "runner", {}, dir_.root(), "", false, filtered};
+    const TestReport told = report(runner, written, "", files_);
+    return fmt::format("{}{}", told.ok ? "" : "failed: ", told.text);
+  };
+  EXPECT_EQ(text(RunnerKind::jest, kVitest, true), "failed: no tests ran, 2 skipped (runner)");
+  EXPECT_EQ(text(RunnerKind::jest, kVitest, false), "0 tests passed, 2 skipped (runner)");
+  EXPECT_EQ(text(RunnerKind::node, kNode, true), "failed: no tests ran, 1 skipped (runner)");
+}
 TEST_F(Report, PytestThatTellsNoTracebacksIsToldByItsEnd) {
   EXPECT_EQ(text(RunnerKind::pytest,
                  "F.\nFAILED tests/test_a.py::test_half - assert 2 == 1\n"

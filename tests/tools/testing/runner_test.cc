@@ -36,6 +36,25 @@ void check(const std::vector<Case>& cases) {
   for (const Case& c : cases) EXPECT_EQ(shown(c.files, c.path, c.filter), c.want) << c.what;
 }
 
+// -k takes an expression of parts of single names.
+TEST(Runner, AFilterIsMadeWhatPythonsRunnersTake) {
+  const Files pytest = {{"tests/test_a.py", kPytest}}, unittest = {{"tests/test_a.py", kUnittest}};
+  const std::string runs = "python3 -m pytest -q ";
+  check({
+      {"a part", pytest, runs + "-k test_p", "", "test_p"},
+      {"parameters", pytest, runs + "-k 'test_p[1-a.b]'", "", "test_p[1-a.b]"},
+      {"with a blank", pytest, runs + "-k 'test_p[x and y]'", "", "test_p[x y]"},
+      {"like an expression", pytest, runs + "-k 'test_p[x and y]'", "", "test_p[x or y]"},
+      {"of signs", pytest, runs + "-k 'test_p[f and x'", "", "test_p[f(x)]"},
+      {"in a class", pytest, runs + "-k 'TestA and test_b'", "", "TestA::test_b"},
+      {"of a file", pytest, runs + "tests/test_a.py::test_b", "", "tests/test_a.py::test_b"},
+      {"an expression", pytest, runs + "-k 'slow and not (db or net)'", "",
+       "slow and not (db or net)"},
+      {"unittest, in a class", unittest, "python3 -m unittest discover -s tests -k TestA.test_b",
+       "", "TestA::test_b"},
+  });
+}
+
 // A second -q, of the project's own options, would leave no line of counts.
 TEST(Runner, PytestIsAsQuietAsOneOptionMakesIt) {
   test::Scratch dir;
