@@ -57,7 +57,7 @@ std::string Project::cwd() const {
   return out;
 }
 Runner Project::runner(RunnerKind kind, std::vector<std::string> argv) const {
-  Runner out{kind, "", std::move(argv), cwd(), "", false, !filter.empty()};
+  Runner out{kind, "", std::move(argv), cwd(), "", false, !filter.empty(), ""};
   for (const std::string& word : out.argv) {
     const bool plain = word.find_first_of(" \t\n'\"$&|;<>()*?[]\\`") == std::string::npos &&
                        !word.empty();

@@ -19,6 +19,9 @@ struct Runner {
   std::string note;   // what of the request the runner cannot do
   bool weak = false;  // only test files lie there, no sign of a project: one further up is meant
   bool filtered = false;  // only tests of a certain name are asked for
+  // Below /tmp, for what the runner remembers: of this run alone, for no test may depend on an
+  // earlier one. "": it remembers nothing
+  std::string scratch = std::string();
 };
 
 // `path`: a file or directory below `root`, relative or absolute, or "" for all; `filter`: part of

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <filesystem>
 #include <initializer_list>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -133,14 +134,23 @@ std::string names_with(const std::string& filter) {
   return out.empty() ? filter : out;
 }
 
+// Without a sandbox others can write to /tmp too, and must not know its name before it is there.
+std::string scratch_directory() {
+  std::random_device random;
+  return fmt::format("/tmp/lares-pytest-{:08x}{:08x}", random(), random());
+}
+
 Runner pytest(const Project& p, std::vector<std::string> argv) {
   argv.insert(argv.end(), {"pytest", "-q"});
   if (!p.path.empty()) argv.push_back(p.asked());
   if (!p.filter.empty()) argv.insert(argv.end(), {"-k", names_with(p.filter)});
   Runner out = p.runner(RunnerKind::pytest, argv);
+  // Without its cache pytest would not know --ff, --lf and --sw, which a project's own options may
+  // have; in the repository it would be a change.
+  out.scratch = scratch_directory();
   // As quiet as one -q, whatever the project's own options add: of two, no counts are told.
-  out.argv.insert(out.argv.end(),
-                  {"--verbosity=-1", "-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
+  out.argv.insert(out.argv.end(), {"--verbosity=-1", "-o", "cache_dir=" + out.scratch, "--color=no",
+                                   "--tb=short", "-rfE"});
   return out;
 }
 

@@ -1,6 +1,7 @@
 #include "tools/testing/test_tool.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <optional>
 
 #include <boost/asio/as_tuple.hpp>
@@ -74,6 +75,15 @@ struct Patience {
   std::chrono::milliseconds& took;  // zero: not known
 };
 
+// In the sandbox /tmp goes by itself.
+struct RemovedAfter {
+  const std::string path;
+  ~RemovedAfter() {
+    std::error_code ignored;
+    if (!path.empty()) std::filesystem::remove_all(path, ignored);
+  }
+};
+
 struct Found {
   tl::expected<Runner, std::string> runner;
 };
@@ -117,6 +127,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
     co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   if (!started) co_return TestRun{.text = started.error()};
   const std::unique_ptr<sandbox::Process> process = std::move(*started);
+  const RemovedAfter scratch{options.no_sandbox ? runner.scratch : ""};
   boost::system::error_code ignored;
   process->in().close(ignored);
 
@@ -256,8 +267,8 @@ asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string
 
 asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
   const bool throwing = co_await enter_cancellation();
-  Result<Found> found = Found{
-      Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false, false}};
+  Result<Found> found = Found{Runner{
+      RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false, false, ""}};
   if (command.empty()) {
     auto looking = find_off_thread(options.threads, options.root, "", "");
     found = co_await std::move(looking);

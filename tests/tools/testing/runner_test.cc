@@ -65,6 +65,18 @@ TEST(Runner, PytestIsAsQuietAsOneOptionMakesIt) {
   EXPECT_EQ(std::ranges::count(runner->argv, "--verbosity=-1"), 1);
 }
 
+// `addopts = --lf` is an error without it, and with a cache of its own it selects nothing.
+TEST(Runner, PytestKeepsItsCacheOutOfTheRepositoryAndOfEarlierRuns) {
+  test::Scratch dir;
+  dir.write("test_a.py", kPytest);
+  const auto runner = find_runner(dir.root(), "", ""), other = find_runner(dir.root(), "", "");
+  ASSERT_TRUE(runner && other);
+  EXPECT_TRUE(runner->scratch.starts_with("/tmp/")) << runner->scratch;
+  EXPECT_NE(runner->scratch, other->scratch);
+  EXPECT_EQ(std::ranges::count(runner->argv, "cache_dir=" + runner->scratch), 1);
+  EXPECT_EQ(std::ranges::count(runner->argv, "no:cacheprovider"), 0);
+}
+
 TEST(Runner, TheFilesOfAPythonSuiteAreTheOnesThatAreRun) {
   check({
       {"unittest's own names",

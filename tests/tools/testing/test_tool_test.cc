@@ -253,6 +253,24 @@ TEST_F(TestRuns, Pytest) {
             "1 of 2 tests failed (python3 -m pytest -q)\nFAIL tests/test_a.py:4 test_bad\n  assert "
             "9 == 5\n  assert 9 == 5");
 }
+TEST_F(TestRuns, PytestWithOptionsOfItsCache) {
+  if (!has_pytest()) GTEST_SKIP() << "pytest is not installed";
+  dir_.write("pytest.ini", "[pytest]\naddopts = --lf --ff --sw --strict-config\ncache_dir = .c\n");
+  dir_.write("conftest.py",
+             "def pytest_unconfigure(config):\n    import os\n    path = config.cache._cachedir\n"
+             "    assert os.listdir(path)\n    open('cache', 'w').write(str(path))\n");
+  dir_.write("test_a.py", "def test_bad():\n    assert 9 == 5\n\ndef test_good():\n    pass\n");
+  const std::string want =
+      "1 of 1 test failed (python3 -m pytest -q)\nFAIL test_a.py:2 test_bad\n  assert 9 == 5\n  "
+      "assert 9 == 5";
+  EXPECT_EQ(run().text, want);
+  dir_.write("test_a.py", "def test_bad():\n    pass\n\ndef test_good():\n    pass\n");
+  EXPECT_EQ(run().text, "2 tests passed (python3 -m pytest -q)");
+  const std::string cache = dir_.read("cache");
+  EXPECT_TRUE(cache.starts_with("/tmp/")) << cache;
+  EXPECT_FALSE(std::filesystem::exists(cache)) << cache;
+  EXPECT_FALSE(std::filesystem::exists(dir_.at(".c")));
+}
 TEST_F(TestRuns, Go) {
   if (!has("go")) GTEST_SKIP() << "go is not installed";
   dir_.write("go.mod", "module example.com/x\n\ngo 1.19\n");
