@@ -516,8 +516,8 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
   }
   std::string text = clip.finish();
-  std::string sandbox_says =
-      shell_.secrets ? explained(text, options_.root, shell_.kept, options_.worktree_readonly) : "";
+  const Ran ran = options_.worktree_readonly ? Ran::reading : Ran::in_shell;
+  std::string sandbox_says = shell_.secrets ? explained(text, options_.root, shell_.kept, ran) : "";
   add_told(sandbox_says, told_of_unreached(std::exchange(*shell_.unreached, {})));
   if (reply.ended()) {
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));

@@ -115,7 +115,8 @@ std::string listed(const std::vector<std::string>& paths) {
 }  // namespace
 
 std::string explained(std::string_view output, const std::string& root,
-                      const sandbox::Sensitive& kept, bool writes_nothing) {
+                      const sandbox::Sensitive& kept, Ran ran) {
+  const bool writes_nothing = ran == Ran::reading;
   std::string out;
   const auto add = [&](const std::string& line) { out += (out.empty() ? "" : "\n") + line; };
   const auto says = [&](const auto& texts) {
@@ -162,6 +163,9 @@ std::string explained(std::string_view output, const std::string& root,
         fmt::format("[hidden, for it may hold secrets: {}. No command can read, change, move or "
                     "remove it, nor move or remove a directory that holds it; the user can.]",
                     listed(hidden)));
+  if (!hidden.empty() && ran == Ran::alone)
+    add("[What a command of `bash` has made of them, that shell can read and change: where the "
+        "tests need it, run them with `bash`.]");
   if (writes_nothing) return out;  // nor is anything else written
   if (git)
     add("[.git is read-only for commands. The `git` tool can add, commit, branch and switch.]");

@@ -13,6 +13,7 @@
 #include "sandbox/control_paths.h"
 #include "tools/clip.h"
 #include "tools/off_thread.h"
+#include "tools/shell/explain.h"
 #include "tools/spill.h"
 #include "tools/testing/report.h"
 #include "tools/testing/run.h"
@@ -56,6 +57,14 @@ std::string kept_in_file(const RunnerOutput& output, const std::string& state_di
                          ? fmt::format("output, without {} bytes in its middle,", output.left_out())
                          : "full output",
                      file.path());
+}
+
+// What of a failure is the sandbox's doing, as a line to add; "" for none.
+std::string line_of_sandbox(std::string_view output, const BuiltinOptions& options,
+                            const sandbox::Sensitive& kept) {
+  if (options.no_sandbox) return "";
+  const std::string why = explained(output, options.root, kept, Ran::alone);
+  return why.empty() ? "" : "\n" + why;
 }
 
 // A command that compiles first may take any time; what is only run, and was quick, hangs when it
@@ -121,7 +130,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   tl::expected<std::unique_ptr<sandbox::Process>, std::string> started =
       tl::unexpected(std::move(refused));
   if (started.error().empty())
-    started = co_await start_command(options, runner.argv, runner.cwd, std::move(sensitive));
+    started = co_await start_command(options, runner.argv, runner.cwd, sensitive);
   if (!started && inside) (void)inside->end(true);
   if (!started && co_await is_cancelled())
     co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
@@ -177,6 +186,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                 : ")";
     const std::string said = output.text();
     text += last_lines(said, kTimeoutLines);
+    text += line_of_sandbox(said, options, sensitive);
     if (said.size() > kOutputKnownBytes) text += kept_in_file(output, options.state_dir);
     if (!moved.empty()) text += "\n" + moved;
     // Who is right may need longer than before; the next run is given the time there is.
@@ -191,6 +201,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   WorkThreads threads(options.threads);
   const auto tell = [&](const Cancelled&) {
     TestReport out = report(runner, output, status, *files);
+    if (!out.ok) out.text += line_of_sandbox(output.text(), options, sensitive);
     if (!out.ok && !out.whole) out.text += kept_in_file(output, options.state_dir);
     return out;
   };

@@ -10,17 +10,25 @@ const std::string kRoot = "/home/u/project";
 sandbox::Sensitive kept() {
   return {{kRoot + "/app/dist/.env", kRoot + "/.env"}, {kRoot + "/.githooks", kRoot + "/lib/.git"}};
 }
-std::string told(std::string_view output, bool writes_nothing = false) {
-  return explained(output, kRoot, kept(), writes_nothing);
+std::string told(std::string_view output, Ran ran = Ran::in_shell) {
+  return explained(output, kRoot, kept(), ran);
 }
 bool names(std::string_view output, std::string_view path) {
   return told(output).find(path) != std::string::npos;
 }
 
 TEST(Explained, WhereNothingIsWrittenNoWayToWriteIsShown) {
-  EXPECT_EQ(told("bash: x: No space left on device\n", true),
+  EXPECT_EQ(told("bash: x: No space left on device\n", Ran::reading),
             "[/tmp, the home directory and caches are small here and in memory.]");
-  EXPECT_EQ(told("touch: cannot touch '.git/x': Read-only file system\n", true), "");
+  EXPECT_EQ(told("touch: cannot touch '.git/x': Read-only file system\n", Ran::reading), "");
+}
+
+TEST(Explained, TestsMayNeedWhatTheShellHasMade) {
+  constexpr const char* kBusy = "OSError: [Errno 16] Device or resource busy: '.env'";
+  EXPECT_EQ(told(kBusy, Ran::alone),
+            told(kBusy) +
+                "\n[What a command of `bash` has made of them, that shell can read and "
+                "change: where the tests need it, run them with `bash`.]");
 }
 
 TEST(Explained, AreNamedWhateverProgramComplains) {

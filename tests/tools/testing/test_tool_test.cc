@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <future>
+#include <optional>
 #include <regex>
 
 #include "tests/tools/scratch.h"
@@ -32,6 +33,16 @@ class TestRuns : public testing::Test {
                                  .command_timeout_ms = timeout_ms});
     auto result = test::call(io_, tool, std::move(args));
     return result ? *result : Outcome{"BROKEN: " + result.error().message, false, {}};
+  }
+  std::optional<BuiltinOptions> in_sandbox() {
+    const BuiltinOptions options{
+        .root = dir_.root(), .state_dir = state_.root(), .sandbox_launcher = test::launcher()};
+    std::string reason;
+    asio::co_spawn(io_, shell_unavailable_reason(options),
+                   [&](std::exception_ptr, std::string why) { reason = std::move(why); });
+    io_.run();
+    if (!reason.empty()) return std::nullopt;
+    return options;
   }
   test::Scratch dir_, state_;
   asio::io_context io_;
@@ -584,17 +595,27 @@ TEST_F(Recorded, NodeEighteenWrapsEachFile) {
             "1);\n  2 !== 1");
 }
 
+TEST_F(TestRuns, WhatIsHiddenFromThemIsNamed) {
+  const auto options = in_sandbox();
+  if (!options) GTEST_SKIP() << "there is no sandbox here";
+  dir_.write(".env", "A=1\n");
+  dir_.write(".lares/test", "rm .env\n");
+  TestTool tool(*options);
+  const auto out = test::call(io_, tool, json::object());
+  ASSERT_TRUE(out);
+  EXPECT_EQ(out->text,
+            "tests failed (sh .lares/test, exit status 1)\n  rm: cannot remove '.env': Device or "
+            "resource busy\n[hidden, for it may hold secrets: .env. No command can read, change, "
+            "move or remove it, nor move or remove a directory that holds it; the user can.]\n"
+            "[What a command of `bash` has made of them, that shell can read and change: where the "
+            "tests need it, run them with `bash`.]");
+}
 TEST_F(TestRuns, WhatTestsLeaveThatWouldRunOutsideIsMovedAsideAndTold) {
-  const BuiltinOptions options{
-      .root = dir_.root(), .state_dir = state_.root(), .sandbox_launcher = test::launcher()};
-  std::string reason;
-  asio::co_spawn(io_, shell_unavailable_reason(options),
-                 [&](std::exception_ptr, std::string why) { reason = std::move(why); });
-  io_.run();
-  if (!reason.empty()) GTEST_SKIP() << reason;
+  const auto options = in_sandbox();
+  if (!options) GTEST_SKIP() << "there is no sandbox here";
   dir_.write(".lares/test", "#!/bin/sh\nmkdir -p sub; echo 'gitdir: /var/tmp/evil' > sub/.git\n");
   std::filesystem::permissions(dir_.at(".lares/test"), std::filesystem::perms(0755));
-  TestTool tool(options);
+  TestTool tool(*options);
   const auto out = test::call(io_, tool, json::object());
   ASSERT_TRUE(out);
   EXPECT_TRUE(out->text.ends_with(
