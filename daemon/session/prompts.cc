@@ -34,11 +34,19 @@ std::size_t Session::n_waiting() const {
                     [](const Prompt& p) { return p.turn_id == 0 && !p.delivered; }));
 }
 
+Session::Prompt* Session::prompt_of(const std::string& id) {
+  const auto last = std::find_if(prompts_.rbegin(), prompts_.rend(),
+                                 [&](const Prompt& p) { return p.send.id == id; });
+  return last == prompts_.rend() ? nullptr : &*last;
+}
+
 asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
   using protocol::Code;
   const auto self = shared_from_this();
-  for (const Prompt& p : prompts_) {
-    if (p.send.id != prompt.id) continue;
+  // What the disk has of one that was refused is settled first; then it is as good as new.
+  if (refused_.contains(prompt.id) && !co_await writable()) co_return tl::unexpected(unwritten());
+  if (const Prompt* known = prompt_of(prompt.id); known && !refused_.contains(prompt.id)) {
+    const Prompt& p = *known;
     if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
       co_return tl::unexpected(refusal(
           Code::conflict,
@@ -104,19 +112,27 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   fact(protocol::PromptAccepted{
       .id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  refused_.erase(prompt.id);
   if (std::exchange(put_away_, false)) info_.closed = false;
   const std::int64_t seq = info_.last_seq;
   prompts_.push_back({.send = prompt, .seq = seq});
   if (delivery == "interrupt") interrupt(0);
   start_next();
+  if (!failure_.empty()) {  // it fits on the disk, and its turn's beginning does not
+    refused_.insert(prompt.id);
+    co_return tl::unexpected(unwritten());
+  }
   protocol::PromptSendResult result{
       .id = prompt.id, .seq = seq, .turn_id = prompts_.back().turn_id};
   for (const Prompt& p : prompts_) {
     if (p.send.id == prompt.id) result.turn_id = p.turn_id;
   }
   if (result.turn_id == 0 && steers(prompts_.back())) result.turn_id = turn_->id;
-  co_await synced();
-  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  // Where something else could not be written meanwhile, this is promised all the same.
+  if (!co_await synced()) {
+    refused_.insert(prompt.id);
+    co_return tl::unexpected(unwritten());
+  }
   co_return result;
 }
 
@@ -163,8 +179,8 @@ asio::awaitable<Reply<protocol::PromptWithdrawResult>> Session::withdraw(std::st
   using Result = protocol::PromptWithdrawResult;
   const auto self = shared_from_this();
   const bool kept = co_await writable();
-  for (Prompt& p : prompts_) {
-    if (p.send.id != prompt_id) continue;
+  if (Prompt* known = prompt_of(prompt_id)) {
+    Prompt& p = *known;
     if (p.turn_id != 0) co_return Result{.turn_id = interrupt(p.turn_id)};
     if (!p.delivered) {
       if (kept) fact(protocol::PromptWithdrawn{.id = prompt_id});

@@ -135,9 +135,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       std::type_identity<protocol::PromptAccepted>{});
   with(
       [&](auto& x) {
-        for (auto& p : prompts_) {
-          if (p.send.id == x.id) p.delivered = true;
-        }
+        if (Prompt* p = prompt_of(x.id)) p->delivered = true;
       },
       std::type_identity<protocol::PromptWithdrawn>{});
   with(
@@ -145,9 +143,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         turn_log_.begin(x.turn_id, transcript_, static_cast<std::size_t>(seq) - 1);
         info_.n_turns = info_.turn_id = x.turn_id;
         repair_.clear();
-        for (auto& p : prompts_) {
-          if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
-        }
+        if (Prompt* p = prompt_of(x.prompt_id)) p->turn_id = x.turn_id;
       },
       std::type_identity<protocol::TurnStarted>{});
   with(
@@ -186,10 +182,8 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
           was_shown_.files[change.path] = {blob,
                                            blob.empty() ? Seen::State::absent : Seen::State::text};
         }
-        for (auto& p : prompts_) {
-          if (x.item.kind == "user" && p.send.id == x.item.prompt_id)
-            p.delivered = true, p.turn_id = x.item.turn_id;
-        }
+        if (Prompt* p = x.item.kind == "user" ? prompt_of(x.item.prompt_id) : nullptr)
+          p->delivered = true, p->turn_id = x.item.turn_id;
       },
       std::type_identity<protocol::ItemCompleted>{});
   with(
@@ -257,8 +251,24 @@ void Session::recover(const std::vector<std::string>& frames) {
   for (std::size_t i = 0; i < frames.size(); ++i)
     replay(frames[i], static_cast<std::int64_t>(i) + 1);
   info_.last_seq = static_cast<std::int64_t>(journal_.size());
+  const std::int64_t cut_off = info_.turn_id;
   mend("the journal could not be written");
+  // What had run to its end does not run again, whoever was told that it is on no disk.
+  std::erase_if(refused_, [&](const std::string& id) {
+    const Prompt* p = prompt_of(id);
+    return p && p->turn_id != 0 && p->turn_id != cut_off;
+  });
+  withdraw_refused();
   if (failure_.empty()) world_.log->event("journal_written_again", {{"session", info_.session_id}});
+}
+
+void Session::withdraw_refused() {
+  for (Prompt& p : prompts_) {
+    if (p.turn_id != 0 || p.delivered || !refused_.contains(p.send.id)) continue;
+    fact(protocol::PromptWithdrawn{.id = p.send.id});
+    if (!failure_.empty()) return;  // the next time, then
+    p.delivered = true;
+  }
 }
 
 // Of the last answer's calls: those that had ended have results, whatever became of the others.

@@ -252,9 +252,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // After a record that could not be written: what this object knows is what is on disk again, of
   // which these are the frames.
   void recover(const std::vector<std::string>& frames);
+  void withdraw_refused();
   void forget();
   void tell_known_results();
-  asio::awaitable<void> synced();  // the journal is on disk, or the log says why not
+  asio::awaitable<bool> synced();  // the journal is on disk, or the log says why not
   void sync_soon();  // one after the other, and one for all that was written meanwhile
   asio::awaitable<void> sync_while_wanted();
   void tell_repair();
@@ -326,6 +327,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Checked> check_work();  // tests_run.cc
   asio::awaitable<std::string> changes_of_others();
   std::size_t n_waiting() const;
+  Prompt* prompt_of(const std::string& id);  // the last of this id; null: there is none
   const std::string& mode_of(const protocol::PromptSend& prompt) const;
   bool steers(const Prompt& prompt) const;
   TurnSettings settings(std::string_view mode) const;
@@ -358,6 +360,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool unsure_ = false;
   bool all_may_have_changed_ = false;  // and the model has not been told
   std::deque<Prompt> prompts_;         // all there ever were, in order of acceptance
+  // Ids of those that the journal has as accepted, whose senders were told that it cannot be
+  // written: they are not to run unless they are sent again.
+  std::set<std::string> refused_;
   std::unique_ptr<Running> turn_;
   CallOutputs call_outputs_;  // read back
   bool sync_wanted_ = false, syncing_ = false;

@@ -61,10 +61,11 @@ void Session::item_delta(const std::string& item_id, std::string_view field,
             Subscriber::Weight::delta);
 }
 
-asio::awaitable<void> Session::synced() {
+asio::awaitable<bool> Session::synced() {
   const auto sync = [this] { return journal_.sync(); };
   const auto done = co_await on_disk_pool(*world_.disk, sync);
   if (!done && failure_.empty()) fail(done.error());  // what was written may be on no disk
+  co_return done.has_value();
 }
 
 void Session::sync_soon() {

@@ -5,6 +5,7 @@ own. full_disk_test.py SCRIPTED_DAEMON [unittest arguments]
 $LARES_TEST_KILLS: so many on a full disk, 20 where it is not set; $LARES_TEST_SEED: of these."""
 import collections
 import errno
+import json
 import os
 import pathlib
 import random
@@ -84,6 +85,10 @@ class DiskCase(unittest.TestCase):
         c.call("session/subscribe", sessionId=s)
         return s
 
+    def room(self, s):
+        """What is left of the last page of its journal: on a full disk it takes so many bytes more."""
+        return -os.path.getsize(os.path.join(self.state, "sessions", s + ".journal")) % os.sysconf("SC_PAGESIZE")
+
     def turn(self, c, s, id, *answers, text="Go."):
         c.call("prompt/send", sessionId=s, id=id, content=text + "\n" + say(*answers))
         turn = c.until("turn/started", promptId=id)[-1]["params"]["turnId"]  # another may have waited
@@ -137,6 +142,29 @@ class FullDiskTest(DiskCase):
         self.assertEqual(self.turn(c, s, "b", "hm</think>Two.")["reason"], "end_turn")
         events = self.nothing_is_lost(s)
         self.assertEqual([e["params"]["id"] for e in events if e["method"] == "prompt/accepted"], ["a", "b"])
+
+    def test_a_prompt_whose_turn_cannot_begin_runs_only_when_it_is_sent_again(self):
+        for id in ("b", "c"):
+            with self.subTest(id=id):
+                c = self.connect()
+                s = self.session(c)
+                self.assertEqual(self.turn(c, s, "a", "hm</think>One.")["reason"], "end_turn")
+                while self.room(s) < 1000:
+                    c.call("session/set_title", sessionId=s, title="y" * 60)
+                make_room = fill(self.state)
+                content = "Go.\n" + say("hm</think>Two.")
+                accepted = {"method": "prompt/accepted", "params": {"sessionId": s, "seq": 10, "t": 10**12, "id": "b", "content": content, "delivery": "start"}}
+                content += "y" * (self.room(s) - len(json.dumps(accepted, ensure_ascii=False, separators=(",", ":"))) - 100)  # too little for turn/started
+                before = self.room(s)
+                self.refused(c, "prompt/send", sessionId=s, id="b", content=content)
+                self.assertLess(self.room(s), before)
+                make_room()
+                self.assertEqual(c.call("prompt/send", sessionId=s, id=id, content=content)["turnId"], 2)
+                seen = c.until("turn/ended", turnId=2, reason="end_turn")
+                self.assertEqual([m["params"]["id"] for m in seen if m["method"] == "prompt/withdrawn"], ["b"])
+                self.assertEqual(self.turn(c, s, "d", "hm</think>Three.")["turnId"], 3)
+                started = [e["params"]["promptId"] for e in self.nothing_is_lost(s) if e["method"] == "turn/started"]
+                self.assertEqual(started, ["a", id, "d"])
 
     def test_a_session_that_cannot_be_kept_is_none(self):
         c = self.connect()

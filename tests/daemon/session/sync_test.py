@@ -128,6 +128,21 @@ class SyncTest(DaemonCase):
         c.until("turn/ended")
         self.assertTrue(self.is_synced(s, self.size(s)))
 
+    def test_a_prompt_whose_sync_failed_runs_when_it_is_sent_again(self):
+        gate = self.gate()
+        c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": gate}, "hm</think>Again.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.", id="p1")
+        c.until("turn/ended")
+        open(self.fail_sync, "w", encoding="utf-8").close()
+        with self.assertRaisesRegex(Refused, "Input/output error"):
+            self.prompt(c, s, "Go on.", id="p2")
+        again = c.send("prompt/send", sessionId=s, id="p2", content="Go on.")
+        self.open_gate(gate)
+        self.assertEqual(c.answer(again)["turnId"], 3)
+        self.assertEqual(c.until("turn/ended", turnId=3)[-1]["params"]["reason"], "end_turn")
+        self.assertEqual(self.prompt(c, s, "Go on.", id="p2")["turnId"], 3)  # delivered once
+
     def test_what_goes_back_and_what_is_forked_is_on_disk(self):
         c = self.start("hm</think>One.", "hm</think>Two.")
         s = self.session(c)
