@@ -3,6 +3,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <boost/asio/post.hpp>
+
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session_settings.h"
@@ -241,6 +243,9 @@ asio::awaitable<bool> Session::writable() {
       recover(*frames);
     else
       failure_ = frames.error();
+    // What waits begins behind whoever asked: they may take it back, go back themselves or close
+    // it.
+    if (failure_.empty()) asio::post(world_.io, [self] { self->start_next(); });
     co_return failure_.empty();
   }
 }

@@ -166,6 +166,29 @@ class FullDiskTest(DiskCase):
                 started = [e["params"]["promptId"] for e in self.nothing_is_lost(s) if e["method"] == "turn/started"]
                 self.assertEqual(started, ["a", id, "d"])
 
+    def test_what_waits_begins_when_the_journal_is_written_again(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.daemon.stop()
+        self.daemon.start([{"text": "hm</think>One.", "gate": gate}, {"text": "hm</think>Two."}])
+        c = self.connect()
+        s = self.session(c)
+        c.call("prompt/send", sessionId=s, id="a", content="Go.")
+        c.until("session/state", state="prefill")
+        c.call("prompt/send", sessionId=s, id="b", content="Second.", delivery="queue")
+        make_room = fill(self.state)
+        with self.assertRaises(Refused):
+            while True:
+                c.call("session/set_title", sessionId=s, title="y" * 60)
+        with open(gate, "w", encoding="utf-8") as f:
+            f.write("x")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "error")
+        make_room()
+        c.call("session/policy", sessionId=s, policy="auto")
+        turn = c.until("turn/started", promptId="b")[-1]["params"]["turnId"]
+        self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
+        self.nothing_is_lost(s)
+
     def test_a_session_that_cannot_be_kept_is_none(self):
         c = self.connect()
         make_room = fill(self.state)
