@@ -213,4 +213,11 @@ Checkpoints::Reply<tools::Restored> Checkpoints::go_back(std::string root,
   co_return co_await std::move(going);
 }
 
+Checkpoints::Reply<tools::Restored> Checkpoints::prepare_to_go_back(
+    std::string root, std::vector<tools::RestoreStep> steps) {
+  const auto work = [steps](Worktree& here) { return here.snapshots->prepare_to_go_back(steps); };
+  auto preparing = on<tools::Restored>(std::move(root), work);
+  co_return co_await std::move(preparing);
+}
+
 }  // namespace lares::daemon

@@ -68,6 +68,8 @@ class Checkpoints {
   Reply<tools::Restored> restore(std::string root, std::string id, tools::Selection selection);
   // tools::Snapshots::go_back().
   Reply<tools::Restored> go_back(std::string root, std::vector<tools::RestoreStep> steps, bool dry);
+  Reply<tools::Restored> prepare_to_go_back(std::string root,
+                                            std::vector<tools::RestoreStep> steps);
 
  private:
   using Turns = std::shared_ptr<DiskStrand>;  // of those who work in one store

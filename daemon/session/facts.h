@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -18,7 +19,8 @@ namespace lares::daemon {
 inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired",
                                   kShown = "lares/shown", kForked = "lares/forked",
                                   kShortened = "lares/shortened", kDrawn = "lares/drawn",
-                                  kPutAway = "lares/put_away", kLeft = "lares/left";
+                                  kPutAway = "lares/put_away", kLeft = "lares/left",
+                                  kGoingBack = "lares/going_back";
 // What came before happened elsewhere
 inline constexpr std::string_view kImported = "lares/imported";
 
@@ -36,6 +38,10 @@ inline TurnLog::Undo undo_of(const std::string& snapshot,
   for (const auto& change : changes) undo.paths.push_back(change.path);
   return undo;
 }
+
+// A rewinding's files, before the first of them is touched; without any: they are as before it.
+protocol::Json going_back_told(const TurnLog::GoingBack& going);
+std::optional<TurnLog::GoingBack> going_back_at(const protocol::Json& params);
 
 // Of what was appended to a transcript: what its ids mean from there on; empty: what they did.
 inline std::string vocabulary_at(const protocol::Json& params) {

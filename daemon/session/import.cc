@@ -42,6 +42,8 @@ class Importer {
       if (!settings) return settings.error();
       if (auto wrong = take(*settings); !wrong.empty()) return wrong;
       params = protocol::to_json(*settings);
+    } else if (method == kGoingBack) {
+      params = Json::object();  // of another worktree
     } else if (!method.starts_with("lares/")) {
       if (auto wrong = fact(method, params); !wrong.empty()) return wrong;
     }

@@ -262,6 +262,17 @@ tl::expected<void, std::string> Journal::append(std::string_view payload) {
   return {};
 }
 
+tl::expected<void, std::string> Journal::reserve(std::uint64_t bytes) const {
+  if (extent_->broken) return tl::unexpected(unwritable(path_));
+  int done = 0;
+  do {
+    done = ::fallocate(fd_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(extent_->end),
+                       static_cast<off_t>(bytes));
+  } while (done != 0 && errno == EINTR);
+  if (done == 0 || errno == EOPNOTSUPP || errno == ENOSYS) return {};
+  return tl::unexpected(failed("make room in", path_, errno));
+}
+
 tl::expected<void, std::string> Journal::sync() const {
   const std::lock_guard lock(extent_->mutex);
   if (extent_->sync_failed)

@@ -41,6 +41,9 @@ class Journal {
   // of the machine. A failed append leaves the file as it was; if even that cannot be had, every
   // later append fails too.
   tl::expected<void, std::string> append(std::string_view payload);
+  // Frames of so many bytes in all will fit behind the last, or why not. Where the file system
+  // cannot promise that, nobody knows.
+  tl::expected<void, std::string> reserve(std::uint64_t bytes) const;
   // Any thread; may take as long as the disk does. Once it has failed it fails until write_again()
   // has succeeded: the kernel takes what it could not write for written from then on, and a second
   // sync would tell of a success that there was not.

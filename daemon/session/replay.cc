@@ -78,6 +78,13 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         if (name.is_string()) left_by_rewinding_[path] = name.get<std::string>();
     return;
   }
+  if (method == kGoingBack) {
+    if (auto going = going_back_at(params))
+      turn_log_.going_back(std::move(*going));
+    else
+      turn_log_.not_going_back();
+    return;
+  }
   if (method == kSettings) {
     if (auto settings = protocol::from_json<protocol::SessionSettings>(params))
       info_.settings = std::move(*settings);

@@ -37,6 +37,24 @@ std::string named(const std::string& content) {
   return content.empty() ? std::string(tools::kNoFile) : content;
 }
 
+// What a rewinding that was cut off has done already comes back first, and goes again.
+void tell_gone(const std::set<std::string>& names,
+               const std::vector<protocol::RewindChange>& cut_off,
+               protocol::SessionRewindResult& result) {
+  std::set<std::string> told;
+  for (const auto& change : result.changes) told.insert(change.path);
+  for (const auto& file : result.not_done) told.insert(file.path);
+  for (const auto& change : cut_off)
+    if (names.contains(change.path) && !told.contains(change.path))
+      result.changes.push_back({change.path, change.kind});
+  std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
+}
+
+protocol::Error about(const std::string& what, protocol::Error error) {
+  error.message = what + ": " + error.message;
+  return error;
+}
+
 // Its content's, as edits say what they found; empty: it cannot be read.
 std::string name_on_disk(const std::string& path) {
   struct stat st {};
@@ -47,19 +65,6 @@ std::string name_on_disk(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   if (!in) return "";
   return tools::blob_sha(std::string(std::istreambuf_iterator<char>(in), {}));
-}
-
-// Nobody is asked before a rewinding is taken back, and nothing takes that back: what is not as the
-// rewinding left it stays.
-std::vector<protocol::SkippedFile> changed_since(const tools::Restored& would,
-                                                 const LeftByRewinding& left) {
-  std::vector<protocol::SkippedFile> out;
-  for (const auto& change : would.done) {
-    const auto then = left.find(change.path);
-    if (then != left.end() && then->second != named(change.before))
-      out.push_back({change.path, "it was changed since it was rewound"});
-  }
-  return out;
 }
 
 // Follows what a session's calls left of the files that go back. Edits say it; of commands the
@@ -232,6 +237,12 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
                                      "`lares log` and session/history show those there are"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
   const Rewinding rewinding(*this);
+  if (!request.dry_run && request.files == "restore") {
+    protocol::SessionRewindResult taken_back;  // goes again, with the others
+    auto taking = take_back_cut_off(taken_back);
+    const auto taken = co_await std::move(taking);
+    if (!taken) co_return tl::unexpected(about(what, taken.error()));
+  }
   WayBack way;
   if (request.files == "restore") {
     auto looking = way_back(turns);
@@ -240,32 +251,45 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
   result.not_done = way.not_done;
   std::map<std::string, std::string> now;
   LeftByRewinding left;
+  tools::Restored done;
+  std::set<std::string> names;  // of files that go back, or are as they were
   if (!way.steps.empty()) {
     std::vector<tools::RestoreStep> steps;
-    for (auto& [snapshot, selection] : way.steps) steps.push_back({snapshot, std::move(selection)});
-    auto going = world_.checkpoints->go_back(info_.root, std::move(steps), request.dry_run);
-    const auto restored = co_await std::move(going);
-    if (!restored)
-      co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
+    for (auto& [snapshot, selection] : way.steps) {
+      names.insert(selection.paths.begin(), selection.paths.end());
+      steps.push_back({snapshot, std::move(selection)});
+    }
+    auto going = go_back(request.turn_id, std::move(steps), request.dry_run);
+    auto restored = co_await std::move(going);
+    if (!restored) co_return tl::unexpected(about(what, restored.error()));
     result.undo = restored->before.id;
     tell(*restored, result);
-    for (const auto& change : restored->done) {
+    done = std::move(*restored);
+    for (const auto& change : done.done) {
       now[change.path] = named(change.before);
       left[change.path] = named(change.after);
     }
   }
+  if (request.dry_run && turn_log_.going_back())
+    tell_gone(names, turn_log_.going_back()->changes, result);
   auto telling = tell_unheld(std::move(way.edits), result);
   co_await std::move(telling);
   auto marking = mark_others(turns, std::move(now), result.changes);
   co_await std::move(marking);
   if (request.dry_run) co_return result;
   if (!left.empty()) record(kLeft, {{"names", left}});
-  turn_log_.cut(request.turn_id, transcript_,
-                undo_of(result.undo, result.changes, std::move(left)));
   fact(protocol::SessionRewound{
       .turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
+  if (!failure_.empty()) {
+    auto coming = come_back(std::move(done));
+    const std::string stayed = co_await std::move(coming);
+    protocol::Error why = unwritten();
+    if (!stayed.empty()) why.message += stayed;
+    co_return tl::unexpected(std::move(why));
+  }
+  turn_log_.cut(request.turn_id, transcript_,
+                undo_of(result.undo, result.changes, std::move(left)));
   forget_what_was_shown();
-  if (!failure_.empty()) co_return tl::unexpected(unwritten());
   co_return result;
 }
 
@@ -280,32 +304,23 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   if (turn_ || rewinding_) co_return busy();  // meanwhile
   if (world_.worktrees && world_.worktrees->is_held(info_.root)) co_return being_removed(what);
+  protocol::SessionRewindResult result;
+  const Rewinding rewinding(*this);
+  if (const auto cut_off = turn_log_.going_back()) {
+    auto taking = take_back_cut_off(result);
+    const auto taken = co_await std::move(taking);
+    if (!taken) co_return tl::unexpected(about(what, taken.error()));
+    result.turn_id = cut_off->turn_id;
+    // Else all files were as before it, and what is meant is the one before that.
+    if (!result.changes.empty() || !result.not_done.empty()) co_return result;
+  }
   if (!turn_log_.undo())
     co_return tl::unexpected(
         refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
-  protocol::SessionRewindResult result;
-  const Rewinding rewinding(*this);
-  const TurnLog::Undo undo = *turn_log_.undo();
-  if (!undo.snapshot.empty() && !undo.paths.empty()) {
-    std::vector<tools::RestoreStep> steps;
-    steps.push_back({undo.snapshot, {.all = false, .paths = undo.paths}});
-    auto looking = world_.checkpoints->go_back(info_.root, steps, /*dry=*/true);
-    const auto would = co_await std::move(looking);
-    if (!would) co_return tl::unexpected(refusal(Code::internal, what + ": " + would.error()));
-    std::vector<std::string>& paths = steps.front().selection.paths;
-    for (auto& file : changed_since(*would, undo.left)) {
-      std::erase(paths, file.path);
-      result.not_done.push_back(std::move(file));
-    }
-    if (!paths.empty()) {
-      auto going = world_.checkpoints->go_back(info_.root, std::move(steps), /*dry=*/false);
-      const auto restored = co_await std::move(going);
-      if (!restored)
-        co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
-      result.undo = restored->before.id;
-      tell(*restored, result);
-    }
-  }
+  auto taking = take_back(*turn_log_.undo(), result);
+  const auto before = co_await std::move(taking);
+  if (!before) co_return tl::unexpected(about(what, before.error()));
+  result.undo = *before;
   result.turn_id = turn_log_.uncut(transcript_);
   fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});
   forget_what_was_shown();

@@ -33,8 +33,8 @@ void Session::fail(const std::string& why) {
   if (turn_) turn_->stop.request();
 }
 
-protocol::Error Session::unwritten() const {
-  return refusal(protocol::Code::internal, "write the session's journal: " + failure_,
+protocol::Error Session::unwritten(const std::string& why) {
+  return refusal(protocol::Code::internal, "write the session's journal: " + why,
                  "when the disk has room again, send it again");
 }
 

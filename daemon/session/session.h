@@ -162,7 +162,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // False: it still cannot be written. Where it could not be, this reads it back first; what was
   // true of the session may not be any more.
   asio::awaitable<bool> writable();
-  protocol::Error unwritten() const;
+  protocol::Error unwritten() const { return unwritten(failure_); }
+  static protocol::Error unwritten(const std::string& why);
 
   // Prompts that were on disk and had not been answered when the daemon died.
   void resume() { start_next(); }
@@ -296,6 +297,15 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     };
     std::vector<Edit> edits;  // by calls that say what they found, the first of each file
   };
+  // going_back.cc. The files, once the journal says what takes that back.
+  asio::awaitable<Reply<tools::Restored>> go_back(std::int64_t turn_id,
+                                                  std::vector<tools::RestoreStep> steps, bool dry);
+  // What people are told of those that stay; empty: none do.
+  asio::awaitable<std::string> come_back(tools::Restored restored);
+  // Of a rewinding that was cut off on the way; nothing to do where none was.
+  asio::awaitable<Reply<>> take_back_cut_off(protocol::SessionRewindResult& result);
+  asio::awaitable<Reply<std::string>> take_back(TurnLog::Undo undo,
+                                                protocol::SessionRewindResult& result);
   asio::awaitable<WayBack> way_back(std::vector<TurnLog::Turn> turns);
   // Which of them stay, because no snapshot holds the file.
   asio::awaitable<void> tell_unheld(std::vector<WayBack::Edit> edits,

@@ -7,6 +7,7 @@ namespace lares::daemon {
 
 void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript, std::size_t frame) {
   cuts_.clear();
+  going_back_.reset();
   turns_.push_back({.id = turn_id,
                     .frame = frame,
                     .n_ids = transcript.ids.size(),
@@ -45,6 +46,7 @@ std::vector<TurnLog::Turn> TurnLog::from(std::int64_t turn_id) const {
 }
 
 void TurnLog::cut(std::int64_t turn_id, Transcript& transcript, Undo undo) {
+  going_back_.reset();
   const auto at = std::ranges::find(turns_, turn_id, &Turn::id);
   if (at == turns_.end()) return;
   Transcript was = before(*at, transcript);

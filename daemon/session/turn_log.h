@@ -63,6 +63,18 @@ class TurnLog {
     std::vector<std::string> paths;
     LeftByRewinding left = {};  // journals of earlier versions do not say it
   };
+  // A rewinding whose files go back, or would have: what takes it back where it was cut off on the
+  // way.
+  struct GoingBack {
+    std::int64_t turn_id = 0;
+    Undo undo;
+    std::vector<protocol::RewindChange> changes;
+  };
+  void going_back(GoingBack now) { going_back_ = std::move(now); }
+  void not_going_back() { going_back_.reset(); }  // the files are as before it
+  // Until the turns are cut, or another begins.
+  const std::optional<GoingBack>& going_back() const { return going_back_; }
+
   // The turns from this one on go, with what the transcript had of them; they come back with the
   // last of them that went.
   void cut(std::int64_t turn_id, Transcript& transcript, Undo undo);
@@ -81,6 +93,7 @@ class TurnLog {
   std::vector<Turn> turns_;
   std::vector<Transcript> shortened_;  // each as it was when the next began
   std::vector<Cut> cuts_;              // since the last turn began
+  std::optional<GoingBack> going_back_;
 };
 
 }  // namespace lares::daemon

@@ -305,6 +305,14 @@ SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection
 }
 
 SnapshotResult<Restored> Snapshots::go_back(const std::vector<RestoreStep>& steps, bool dry) {
+  return go_back(steps, dry ? Going::look : Going::go);
+}
+
+SnapshotResult<Restored> Snapshots::prepare_to_go_back(const std::vector<RestoreStep>& steps) {
+  return go_back(steps, Going::prepare);
+}
+
+SnapshotResult<Restored> Snapshots::go_back(const std::vector<RestoreStep>& steps, Going how) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
   Restored out;
@@ -332,15 +340,17 @@ SnapshotResult<Restored> Snapshots::go_back(const std::vector<RestoreStep>& step
   if (plan.empty()) return out;
   const auto now = state_->fill(*lock, selections, plan);
   if (!now) return tl::unexpected(now.error());
-  if (dry) {
+  if (how == Going::look) {
     if (auto synced = state_->store.sync(); !synced) return tl::unexpected(synced.error());
-    foresee_restoring(state_->store, state_->scanner, plan, out);
-    return out;
+  } else {
+    auto before = state_->keep(*now, before_label(targets.front().snapshot));
+    if (!before) return tl::unexpected(before.error());
+    out.before = std::move(*before);
   }
-  auto before = state_->keep(*now, before_label(targets.front().snapshot));
-  if (!before) return tl::unexpected(before.error());
-  out.before = std::move(*before);
-  restore_files(state_->root, state_->store, state_->scanner, plan, out);
+  if (how == Going::go)
+    restore_files(state_->root, state_->store, state_->scanner, plan, out);
+  else
+    foresee_restoring(state_->store, state_->scanner, plan, out);
   return out;
 }
 

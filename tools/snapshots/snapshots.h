@@ -171,6 +171,9 @@ class Snapshots {
   // something that was left out then is gone. A step whose snapshot is gone is not done; an error
   // where all are. `dry`: no file is touched, `before` is empty, and `done` is what would be.
   SnapshotResult<Restored> go_back(const std::vector<RestoreStep>& steps, bool dry = false);
+  // As dry, but that `before` is taken: going back afterwards has the same one, if nothing changes
+  // meanwhile.
+  SnapshotResult<Restored> prepare_to_go_back(const std::vector<RestoreStep>& steps);
   // Of snapshots in the same store. No file is touched.
   SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours,
                                       std::string_view theirs, const std::string& label);
@@ -178,7 +181,9 @@ class Snapshots {
 
  private:
   struct State;
+  enum class Going { look, prepare, go };
   explicit Snapshots(std::unique_ptr<State> state);
+  SnapshotResult<Restored> go_back(const std::vector<RestoreStep>& steps, Going how);
   std::unique_ptr<State> state_;
 };
 

@@ -189,6 +189,25 @@ class FullDiskTest(DiskCase):
         self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
         self.nothing_is_lost(s)
 
+    def test_a_rewinding_that_cannot_be_kept_touches_no_file(self):
+        c = self.connect()
+        s = self.session(c)
+        self.turn(c, s, "a", self.bash("echo precious > made.txt; echo beta > a.txt"), "hm</think>One.")
+        files = sorted(os.listdir(self.root))
+        self.assertIn("made.txt", files)
+        c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)
+        make_room = fill(self.state)
+        for _ in range(2):
+            self.refused(c, "session/rewind", sessionId=s, turnId=1)
+            self.assertEqual((sorted(os.listdir(self.root)), self.read("a.txt")), (files, "beta\n"))
+        make_room()
+        for _ in range(2):
+            c.call("session/rewind", sessionId=s, turnId=1)
+            self.assertEqual((sorted(os.listdir(self.root)), self.read("a.txt")), ([".git", "a.txt"], "alpha\n"))
+            c.call("session/unrewind", sessionId=s)
+            self.assertEqual((sorted(os.listdir(self.root)), self.read("a.txt")), (files, "beta\n"))
+        self.nothing_is_lost(s)
+
     def test_a_session_that_cannot_be_kept_is_none(self):
         c = self.connect()
         make_room = fill(self.state)

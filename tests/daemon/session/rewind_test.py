@@ -6,6 +6,7 @@ import concurrent.futures
 import glob
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -123,6 +124,44 @@ class RewindTest(DaemonCase):
                 for name in ("new", "again"):
                     os.remove(os.path.join(self.root, name))
                 self.daemon.stop()
+
+    def test_a_rewinding_that_a_kill_cut_off_is_taken_back(self):
+        n = 400
+        folder = os.path.join(self.root, "d")
+        made = lambda: {name: self.read("d/" + name) for name in (os.listdir(folder) if os.path.isdir(folder) else ()) if not name.startswith(".")}
+        for then in ("rewind", "undo", "write"):
+            with self.subTest(then=then):
+                c = self.start(self.bash(f"mkdir d; for i in $(seq {n}); do echo $i > d/f$i; done"), "hm</think>Done.")
+                s = self.session(c, noSandbox=True)
+                self.turn(c, s, "Go.", 1)
+                whole = made()
+                self.assertEqual(len(whole), n)
+                c.send("session/rewind", sessionId=s, turnId=1)
+                while len(os.listdir(folder)) == n:
+                    pass
+                self.daemon.kill()
+                self.assertLess(len(made()), n)
+                c = self.start("hm</think>Other.")
+                if then == "write":  # that stays, whatever comes back
+                    lost = min(whole.keys() - made().keys())
+                    self.write("d/" + lost, "hours of my own work\n")
+                    back = c.call("session/unrewind", sessionId=s)
+                    self.assertEqual(back["notDone"], [{"path": "d/" + lost, "why": "it was changed since it was rewound"}])
+                    self.assertEqual(made(), whole | {lost: "hours of my own work\n"})
+                    os.remove(os.path.join(folder, lost))
+                elif then == "rewind":
+                    self.assertEqual(len(c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)["changes"]), n)
+                    self.assertEqual(len(c.call("session/rewind", sessionId=s, turnId=1)["changes"]), n)
+                    self.assertEqual(made(), {})
+                if then != "write":
+                    c.call("session/unrewind", sessionId=s)
+                    self.assertEqual(made(), whole)
+                with self.assertRaises(Refused):  # all is as it was
+                    c.call("session/unrewind", sessionId=s)
+                self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
+                c.call("session/rewind", sessionId=s, turnId=1)
+                self.daemon.stop()
+                shutil.rmtree(folder, ignore_errors=True)
 
     def test_a_command_that_changed_nothing_hides_nobodys_edits(self):
         c = self.start(self.create("new"), self.create("both"), self.bash("true"), "hm</think>Done.")

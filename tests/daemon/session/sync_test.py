@@ -15,7 +15,8 @@ import daemon_case
 from daemon_case import DaemonCase, main
 
 # Writes down how long a file was when it was synced, and what is written to it by offset. Where there is the file that
-# LARES_TEST_FAIL_SYNC names, it goes and the sync of a journal fails.
+# LARES_TEST_FAIL_SYNC names, it goes and the sync of a journal fails;
+# where there is the one that LARES_TEST_FAIL_REWOUND names, the write of session/rewound.
 COUNTER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -54,6 +55,10 @@ int fdatasync(int fd) {
 }
 ssize_t pwrite(int fd, const void* bytes, size_t n, off_t at) {
   char path[512];
+  if (memmem(bytes, n, "session/rewound", 15) && unlink(getenv("LARES_TEST_FAIL_REWOUND")) == 0) {
+    errno = EIO;
+    return -1;
+  }
   if (path_of(fd, path)) note("LARES_TEST_WRITTEN", (long)at, path);
   return ((ssize_t (*)(int, const void*, size_t, off_t))dlsym(RTLD_NEXT, "pwrite"))(fd, bytes, n, at);
 }
@@ -67,7 +72,7 @@ class SyncTest(DaemonCase):
         if not shutil.which("cc"):
             self.skipTest("no C compiler")
         source, self.library, self.synced = (os.path.join(self.home, name) for name in ("synced.c", "synced.so", "synced"))
-        self.written, self.fail_sync = self.synced + "-written", self.synced + "-fail"
+        self.written, self.fail_sync, self.fail_rewound = (self.synced + end for end in ("-written", "-fail", "-fail-rewound"))
         with open(source, "w", encoding="utf-8") as f:
             f.write(COUNTER)
         subprocess.run(["cc", "-shared", "-fPIC", source, "-o", self.library, "-ldl"], check=True)
@@ -75,7 +80,7 @@ class SyncTest(DaemonCase):
     def start(self, *answers):
         script = [a if isinstance(a, dict) else {"text": a} for a in answers]
         self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=self.library, LARES_TEST_SYNCED=self.synced,
-                             LARES_TEST_WRITTEN=self.written, LARES_TEST_FAIL_SYNC=self.fail_sync)
+                             LARES_TEST_WRITTEN=self.written, LARES_TEST_FAIL_SYNC=self.fail_sync, LARES_TEST_FAIL_REWOUND=self.fail_rewound)
         return self.connect()
 
     def size(self, s):
@@ -142,6 +147,26 @@ class SyncTest(DaemonCase):
         self.assertEqual(c.answer(again)["turnId"], 3)
         self.assertEqual(c.until("turn/ended", turnId=3)[-1]["params"]["reason"], "end_turn")
         self.assertEqual(self.prompt(c, s, "Go on.", id="p2")["turnId"], 3)  # delivered once
+
+    def test_files_that_went_back_come_back_where_that_cannot_be_written_down(self):
+        c = self.start(self.bash("mkdir d; echo x > d/x; echo beta > a.txt"), "hm</think>Done.")
+        s = self.session(c, noSandbox=True)
+        self.prompt(c, s, "Go.", id="p1")
+        c.until("turn/ended")
+        def files():
+            with open(os.path.join(self.root, "a.txt"), encoding="utf-8") as f:
+                return sorted(os.listdir(self.root)), f.read()
+
+        made = files()
+        open(self.fail_rewound, "w", encoding="utf-8").close()
+        with self.assertRaisesRegex(Refused, "Input/output error"):
+            c.call("session/rewind", sessionId=s, turnId=1)
+        self.assertEqual((files(), os.path.exists(self.fail_rewound)), (made, False))
+        done = c.call("session/rewind", sessionId=s, turnId=1)
+        self.assertEqual([x["path"] for x in done["changes"]], ["a.txt", "d/x"])
+        self.assertEqual(files(), ([".git", "a.txt"], "alpha\n"))
+        c.call("session/unrewind", sessionId=s)
+        self.assertEqual(files(), made)
 
     def test_what_goes_back_and_what_is_forked_is_on_disk(self):
         c = self.start("hm</think>One.", "hm</think>Two.")

@@ -125,6 +125,21 @@ TEST(TurnLog, KnowsWhatItsCallsFoundAndLeft) {
   EXPECT_TRUE(none.turns().empty());
 }
 
+TEST(TurnLog, ForgetsWhatWentBackWhereThatIsDoneOrATurnBegins) {
+  Shortened s;
+  const TurnLog::GoingBack going{.turn_id = 2, .undo = {"before", {"a.txt"}}, .changes = {}};
+  for (const bool done : {true, false}) {
+    s.log.going_back(going);
+    ASSERT_TRUE(s.log.going_back());
+    EXPECT_EQ(s.log.going_back()->undo.snapshot, "before");
+    if (done)
+      s.log.cut(3, s.now, going.undo);
+    else
+      s.log.begin(4, s.now);
+    EXPECT_FALSE(s.log.going_back());
+  }
+}
+
 // The turns behind it are of the transcript that went.
 TEST(TurnLog, AnotherWayFromBeforeASummaryKnowsNothingOfIt) {
   Shortened s;

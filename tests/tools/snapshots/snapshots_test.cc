@@ -369,8 +369,13 @@ TEST(Snapshots, GoBackToSeveralMomentsWithOneLook) {
   EXPECT_EQ(tree.files(), now);
   const std::size_t n_before = snapshots.list()->size();
 
+  const auto prepared = snapshots.prepare_to_go_back(steps);
+  ASSERT_TRUE(prepared) << prepared.error();
+  EXPECT_EQ(prepared->done.size(), plan->done.size());
+  EXPECT_EQ(tree.files(), now);
   const auto done = snapshots.go_back(steps);
   ASSERT_TRUE(done) << done.error();
+  EXPECT_EQ(done->before.id, prepared->before.id);
   EXPECT_EQ(lines(done->done), lines(plan->done));
   EXPECT_EQ(snapshots.list()->size(), n_before + 1);
   for (const std::string& name : names) EXPECT_EQ(tree.read(name), "1\n");
