@@ -47,11 +47,12 @@ asio::awaitable<void> listen(sandbox::Process& process, std::string& output) {
   }
 }
 
-// Neither reads nor writes any more, whoever still holds the pipes.
+// Neither reads nor writes any more, whoever still holds the pipes. Cancelling is not enough: who
+// writes faster than is read never lets a read wait, and there is nothing to cancel.
 void hang_up(sandbox::Process& process) {
   boost::system::error_code ignored;
-  process.out().cancel(ignored);
-  process.in().cancel(ignored);
+  process.out().close(ignored);
+  process.in().close(ignored);
 }
 
 // One hook, from start to end.

@@ -127,6 +127,16 @@ TEST_F(HooksTest, WhatOneSaysHoldsWhateverItLeavesRunning) {
   EXPECT_THAT(notes_, IsEmpty());
 }
 
+// Who waits for none of its reads is heard no longer than others.
+TEST_F(HooksTest, OneThatFloodsFromElsewhereIsHeardNoLonger) {
+  auto late =
+      hooks({.after_tool = {{.command = "setsid yes hook & sleep 100", .timeout_ms = 300}}});
+  EXPECT_EQ(wait(late.after(item_)), "");
+  EXPECT_THAT(notes_, ElementsAre(HasSubstr("it took longer than 300 ms")));
+  auto ended = hooks({.after_tool = {{.command = "setsid yes hook & sleep 0.1"}}});
+  EXPECT_THAT(wait(ended.after(item_)), HasSubstr("[hook] hook\nhook\n"));
+}
+
 TEST_F(HooksTest, HasTheEnvironmentOfTheUsers) {
   for (const auto& [name, value] : {std::pair("DISPLAY", ":7"), std::pair("TERM", "xterm-hooks"),
                                     std::pair("MY_OWN", "two words\nand a line")})
