@@ -20,7 +20,7 @@ inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lar
                                   kShown = "lares/shown", kForked = "lares/forked",
                                   kShortened = "lares/shortened", kDrawn = "lares/drawn",
                                   kPutAway = "lares/put_away", kLeft = "lares/left",
-                                  kGoingBack = "lares/going_back";
+                                  kGoingBack = "lares/going_back", kUnread = "lares/unread";
 // What came before happened elsewhere
 inline constexpr std::string_view kImported = "lares/imported";
 

@@ -44,6 +44,9 @@ class Importer {
       params = protocol::to_json(*settings);
     } else if (method == kGoingBack) {
       params = Json::object();  // of another worktree
+    } else if (method == kUnread) {
+      for (const auto& id : params.value("prompts", std::vector<std::string>()))
+        waiting_.insert(id);
     } else if (!method.starts_with("lares/")) {
       if (auto wrong = fact(method, params); !wrong.empty()) return wrong;
     }

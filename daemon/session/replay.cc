@@ -85,6 +85,13 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       turn_log_.not_going_back();
     return;
   }
+  if (method == kUnread) {
+    if (params.contains("changes")) doubt_what_was_shown();
+    if (const auto ids = params.find("prompts"); ids != params.end() && ids->is_array())
+      for (const auto& id : *ids)
+        if (id.is_string()) wait_again(id.get<std::string>());
+    return;
+  }
   if (method == kSettings) {
     if (auto settings = protocol::from_json<protocol::SessionSettings>(params))
       info_.settings = std::move(*settings);

@@ -330,12 +330,17 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
 
 // The model may know less of the files now, or other things, than what was noted.
 void Session::forget_what_was_shown() {
+  doubt_what_was_shown();
+  unread_news_.clear();
+  drop_tools();  // the shell's state, and which files were viewed, are of the turns that went
+  info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+}
+
+void Session::doubt_what_was_shown() {
   pinned_ = nullptr;
   unsure_ = true;
   was_shown_ = {};
   written_.clear();
-  drop_tools();  // the shell's state, and which files were viewed, are of the turns that went
-  info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
 }
 
 }  // namespace lares::daemon

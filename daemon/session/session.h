@@ -239,6 +239,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
                 const std::vector<std::string>& results) override;
   void drawn(const Drawn& how) override;
   void shortened(Transcript before, const std::vector<engine::Token>& ids) override;
+  void unread(Unread what) override;
   asio::awaitable<std::vector<Said>> steering() override;
 
   template <class T>
@@ -316,6 +317,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
                                     std::map<std::string, std::string> now,
                                     std::vector<protocol::RewindChange>& changes);
   void forget_what_was_shown();
+  void doubt_what_was_shown();  // of the files alone
+  void wait_again(const std::string& prompt_id);
   void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item,
                                                      const nlohmann::json& arguments, bool reading);
@@ -334,8 +337,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
                        const std::string& task, std::vector<std::string>& notes) const;
   void adopt(Resident::Beginning beginning);
   asio::awaitable<std::optional<Beginning>> begin_anew(std::string summary, std::string next);
-  asio::awaitable<Checked> check_work();  // tests_run.cc
-  asio::awaitable<std::string> changes_of_others();
+  asio::awaitable<Checked> check_work();             // tests_run.cc
+  asio::awaitable<std::string> changes_of_others();  // and of tools, what was not read then
+  asio::awaitable<std::string> changes_of_files();
   std::size_t n_waiting() const;
   Prompt* prompt_of(const std::string& id);  // the last of this id; null: there is none
   const std::string& mode_of(const protocol::PromptSend& prompt) const;
@@ -368,8 +372,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool had_shell_ = false;                 // and its model ran commands in the other's shell
   // It was rewound or is a fork: what the model was shown is not known, but by this daemon
   bool unsure_ = false;
-  bool all_may_have_changed_ = false;  // and the model has not been told
-  std::deque<Prompt> prompts_;         // all there ever were, in order of acceptance
+  bool all_may_have_changed_ = false;     // and the model has not been told
+  std::vector<std::string> unread_news_;  // of tools: a prompt had no room for it
+  std::deque<Prompt> prompts_;            // all there ever were, in order of acceptance
   // Ids of those that the journal has as accepted, whose senders were told that it cannot be
   // written: they are not to run unless they are sent again.
   std::set<std::string> refused_;

@@ -16,6 +16,8 @@ using protocol::Json;
 
 // Live output a snapshot of a running command shows
 constexpr std::size_t kOpenOutputBytesMax = 1 << 20;
+// So that they are not what the next prompt has no room for.
+constexpr std::size_t kUnreadNewsBytesMax = 2000;
 
 }  // namespace
 
@@ -139,6 +141,24 @@ void Session::shortened(Transcript before, const std::vector<engine::Token>& ids
   if (anew_) adopt(std::move(*std::exchange(anew_, std::nullopt)));
   record(kShortened, {{"ids", ids}});
   record_shown();
+}
+
+// A prompt then has a turn of its own, which says what becomes of it. Of the files the model is
+// told in a sentence: their text had no room.
+void Session::unread(Unread what) {
+  Json params = Json::object();
+  if (what.changes) params["changes"] = true;
+  if (!what.prompt_ids.empty()) params["prompts"] = what.prompt_ids;
+  if (!params.empty()) record(kUnread, params);
+  if (what.changes) doubt_what_was_shown();
+  for (const auto& id : what.prompt_ids) wait_again(id);
+  std::size_t bytes = 0;
+  for (auto& news : what.news)
+    if ((bytes += news.size()) <= kUnreadNewsBytesMax) unread_news_.push_back(std::move(news));
+}
+
+void Session::wait_again(const std::string& prompt_id) {
+  if (Prompt* p = prompt_of(prompt_id)) p->turn_id = 0, p->delivered = false;
 }
 
 // The skill that a prompt calls is looked up only now: it was acknowledged, and a prompt that is

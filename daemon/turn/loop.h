@@ -93,6 +93,8 @@ class TurnLoop {
   // turn that the model was trained on begins within a thought.
   std::vector<engine::Token> behind_answer(const std::vector<std::string>& results,
                                            const std::vector<std::string>& said) const;
+  // The turn has ended for want of room: what is read instead waits for the next prompt.
+  void leave_unread();
   enum class Shortened {
     anew,   // the transcript has begun anew, with what is said
     asked,  // all there is stays; what is said stands in it, with the request for a summary
@@ -134,6 +136,7 @@ class TurnLoop {
   int n_sent_back_ = 0;            // times, by who checked its work
   int n_overflown_ = 0;            // answers that were longer than the context
   bool summing_up_ = false;
+  Unread unread_;              // of what is said next, what nobody would say again
   Drawn drawn_;                // the present answer
   Branches branches_;          // of the step's answers that were given up
   std::string_view given_up_;  // why the step's last answer was, for another; empty: it was not

@@ -50,7 +50,11 @@ asio::awaitable<void> TurnLoop::go_on(std::vector<std::string> results,
         .next = with_task ? std::string_view() : kGoOn};
     auto shortening = shorten(std::move(results), std::move(said), std::move(how));
     const Shortened done = co_await std::move(shortening);
-    if (done == Shortened::anew || (done == Shortened::no && !can_hold(n_prompt))) co_return;
+    if (done == Shortened::anew) co_return;
+    if (done == Shortened::no && !can_hold(n_prompt)) {
+      leave_unread();
+      co_return;
+    }
     const std::string next(with_task ? kDoWhatWasAsked : kGoOn);
     if (!result_.reason.empty()) co_return;  // stopped: nothing is to be answered any more
     if (done == Shortened::asked) ids = behind_answer({}, {next});
@@ -132,6 +136,7 @@ asio::awaitable<void> TurnLoop::sum_up() {
   total_.context = static_cast<std::int64_t>(transcript_.ids.size());
   if (!result_.reason.empty()) co_return;
   if (done != Shortened::anew) {
+    leave_unread();
     end(protocol::reason::kError,
         "sum the conversation up: no summary came that is shorter; it stays as it is");
     co_return;
@@ -140,6 +145,11 @@ asio::awaitable<void> TurnLoop::sum_up() {
       {.kind = "note",
        .text = fmt::format("{} tokens are left of {}", transcript_.ids.size(), n_before)});
   end(protocol::reason::kEndTurn, "");
+}
+
+void TurnLoop::leave_unread() {
+  if (!transcript_.results.empty()) append_ids({});
+  if (!unread_.empty()) events_.unread(std::exchange(unread_, {}));
 }
 
 void TurnLoop::drop_the_end(std::int64_t n_ids) {
@@ -151,6 +161,7 @@ void TurnLoop::drop_the_end(std::int64_t n_ids) {
 
 void TurnLoop::begin_transcript(std::vector<engine::Token> ids) {
   Transcript before = std::exchange(transcript_, {ids, {}});
+  unread_ = {};
   timeline_ = nullptr;  // another shares the repository's pages, at any place
   events_.shortened(std::move(before), ids);
 }
@@ -165,6 +176,7 @@ std::vector<engine::Token> TurnLoop::tokens_of(const Beginning& beginning) const
 
 void TurnLoop::append(const std::vector<engine::Token>& ids) {
   transcript_.results.clear();
+  unread_ = {};
   append_ids(ids);
 }
 

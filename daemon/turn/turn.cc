@@ -243,8 +243,10 @@ asio::awaitable<std::vector<std::string>> TurnLoop::what_happened() {
   std::vector<std::string> out;
   if (in_.changes) {
     auto asked = in_.changes();
-    if (auto changes = co_await std::move(asked); !changes.empty())
+    if (auto changes = co_await std::move(asked); !changes.empty()) {
+      unread_.changes = true;
       out.push_back(std::move(changes));
+    }
   }
   std::vector<tools::Tool*> all;
   for (const auto& tool : tools_) {
@@ -259,6 +261,7 @@ asio::awaitable<std::vector<std::string>> TurnLoop::what_happened() {
     if (!told || told->empty()) continue;
     std::string news = valid_utf8(*told);
     items_.complete({.kind = "note", .text = news});
+    unread_.news.push_back(news);
     out.push_back(std::move(news));
   }
   co_return out;
@@ -269,6 +272,7 @@ std::vector<std::string> TurnLoop::hear(const std::vector<Said>& steering) {
   for (const auto& said : steering) {
     items_.complete({.kind = "user", .text = said.text, .prompt_id = said.prompt_id});
     if (!said.note.empty()) items_.complete({.kind = "note", .text = said.note});
+    unread_.prompt_ids.push_back(said.prompt_id);
     texts.push_back(said.whole());
   }
   return texts;

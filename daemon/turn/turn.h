@@ -92,6 +92,14 @@ struct Drawn {
   std::optional<std::int64_t> think_tokens_max;
 };
 
+// What the model was to read with the next prompt, which had no room for it.
+struct Unread {
+  bool changes = false;                 // what others changed, which counts as told by now
+  std::vector<std::string> news;        // of tools, which tell it once
+  std::vector<std::string> prompt_ids;  // of prompts that the turn was steered with
+  bool empty() const { return !changes && news.empty() && prompt_ids.empty(); }
+};
+
 // Called on the io executor, in order. `durable` ones are to be on disk when they return.
 class TurnEvents {
  public:
@@ -108,6 +116,8 @@ class TurnEvents {
   // Durable. `ids` were appended to the transcript, whose unread results are now `results`.
   virtual void appended(const std::vector<engine::Token>& ids,
                         const std::vector<std::string>& results) = 0;
+  // Durable, but for the news. The turn ends.
+  virtual void unread(Unread what) { (void)what; }
   virtual void drawn(const Drawn& how) {
     (void)how;
   }  // durable; of the answer that is appended next

@@ -5,12 +5,14 @@ turns_test.py SCRIPTED_DAEMON [unittest arguments]
 import json
 import os
 import pathlib
+import re
 import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import daemon_case
 import evaluated
+import journal
 from client import DSML, Daemon, Refused, call
 from daemon_case import DaemonCase, main
 
@@ -71,18 +73,97 @@ class TurnsTest(DaemonCase):
         for text in (b'"cached":', b'"prefilled":'):  # a journal that says otherwise is found out
             state = os.path.join(self.home, "copy", text.decode().strip('":'))
             shutil.copytree(self.daemon.state, state)
-            journal = os.path.join(state, "sessions", s + ".journal")
-            with open(journal, "rb") as f:
+            path = os.path.join(state, "sessions", s + ".journal")
+            with open(path, "rb") as f:
                 told = f.read()
             at = told.rindex(text, 0, told.rindex(b'"turn/ended"')) + len(text)
-            with open(journal, "wb") as f:
+            with open(path, "wb") as f:
                 f.write(told[:at] + (b"1" if told[at:at + 1] != b"1" else b"2") + told[at + 1:])
             with self.assertRaises(AssertionError):
                 evaluated.check(state, lived)
 
-    def test_a_crowded_context_is_begun_anew_and_gone_back_behind(self):
-        os.environ["LARES_TEST_CONTEXT"] = "26000"
+    def context(self, n):
+        os.environ["LARES_TEST_CONTEXT"] = str(n)
         self.addCleanup(os.environ.pop, "LARES_TEST_CONTEXT")
+
+    def too_long_behind_a_conversation(self, c, s, n):
+        """A prompt that a context of n tokens has room for, behind the repository alone."""
+        self.prompt(c, s, "x" * n, id="too long")
+        why = c.until("turn/ended", reason="error")[-1]["params"]["message"]
+        n_repository = int(re.search(r"with the (\d+) of the repository", why).group(1))
+        return "".join("qzx"[i * i % 7 % 3] + str(i % 10) for i in range(n))[:n - n_repository - 60]
+
+    def read_by_the_model(self, s):
+        """Prompts and answers, one after the other."""
+        frames = [json.loads(frame) for frame in journal.frames(os.path.join(self.daemon.state, "sessions", s + ".journal"))]
+        return [bytes(i for i in f["params"]["ids"] if i < 256).decode(errors="replace") for f in frames if f["method"] == "lares/appended" and f["params"]["ids"]]
+
+    def test_what_others_changed_is_told_with_the_first_prompt_that_has_room(self):
+        self.context(16000)
+        for restarts in (False, True):
+            with self.subTest(restarts=restarts):
+                c = self.start(*["hm</think>Yes."] * 3)
+                s = self.session(c)
+                self.prompt(c, s, "Go.")
+                c.until("turn/ended")
+                long = self.too_long_behind_a_conversation(c, s, 16000)
+                with open(os.path.join(self.root, "a.txt"), "a", encoding="utf-8") as f:
+                    f.write("omega\n")
+                self.prompt(c, s, long, id="p2")
+                self.assertIn("read the prompt: ", c.until("turn/ended")[-1]["params"]["message"])
+                if restarts:
+                    self.daemon.kill()
+                    c = self.start("hm</think>Yes.")
+                    c.call("session/subscribe", sessionId=s, after=-1)
+                self.prompt(c, s, "Short.", id="p3")
+                c.until("turn/ended", reason="end_turn")
+                self.assertRegex(self.read_by_the_model(s)[-2], "<workspace-update>\nFiles may have changed(.|\n)*Short[.]")
+                self.daemon.stop()
+
+    def test_what_others_changed_is_told_after_a_summary_that_had_no_room(self):
+        self.context(16000)
+        c = self.start(*["hm</think>Yes."] * 2)
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        c.until("turn/ended", reason="end_turn")
+        with open(os.path.join(self.root, "a.txt"), "a", encoding="utf-8") as f:
+            f.write("".join(f"omega {i}\n" for i in range(900)))  # all is told, and leaves no room for a summary
+        self.prompt(c, s, "/compact", id="p2")
+        self.assertIn("it stays as it is", c.until("turn/ended")[-1]["params"]["message"])
+        self.prompt(c, s, "Short.", id="p3")
+        c.until("turn/ended", reason="end_turn")
+        self.assertRegex(self.read_by_the_model(s)[-2], "<workspace-update>\nFiles may have changed(.|\n)*Short[.]")
+
+    def test_a_steering_prompt_that_has_no_room_is_a_turn_of_its_own(self):
+        self.context(16000)
+        look = "hm</think>Look." + call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))
+        for restarts in (False, True):
+            with self.subTest(restarts=restarts):
+                gate = self.gate()
+                c = self.start("hm</think>Yes.", {"text": look, "gate": gate}, "hm</think>Yes.")
+                s = self.session(c)
+                self.prompt(c, s, "Go.")
+                c.until("turn/ended")
+                long = self.too_long_behind_a_conversation(c, s, 16000)
+                turn = self.prompt(c, s, "Look.", id="p2")["turnId"]
+                c.until("session/state", state="prefill")
+                self.prompt(c, s, long, id="steer", delivery="steer")
+                self.open_gate(gate)
+                self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "error")
+                its_own = c.until("turn/started", promptId="steer")[-1]["params"]["turnId"]
+                self.assertIn("say less", c.until("turn/ended", turnId=its_own)[-1]["params"]["message"])
+                if restarts:
+                    self.daemon.kill()
+                    c = self.start("hm</think>Yes.")
+                    c.call("session/subscribe", sessionId=s, after=-1)
+                self.prompt(c, s, "Short.", id="p3")
+                c.until("turn/ended", reason="end_turn", turnId=its_own + 1)
+                self.assertRegex(self.read_by_the_model(s)[-2], "1  alpha(.|\n)*Short[.]")  # of the call
+                os.remove(gate)
+                self.daemon.stop()
+
+    def test_a_crowded_context_is_begun_anew_and_gone_back_behind(self):
+        self.context(26000)
         lines = "".join(f"line {i}\n" for i in range(1, 2000))
         c = self.start("x</think>" + lines[:7000], "x</think>" + lines[:9500], "x</think>I said lines.", "x</think>Four.", "x</think>Five.")
         s = self.session(c)
