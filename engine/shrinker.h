@@ -6,8 +6,8 @@
 namespace lares::engine {
 
 // Of a cache of prefixes that nobody needs to go on. Called from any thread that has the engine do
-// something, under the lock of what is counted: it may neither use the engine nor wait for who
-// does, and holds no prefix itself.
+// something, one at a time, while that waits: it may neither use the engine nor wait for who does,
+// and holds no prefix itself.
 class Shrinker {
  public:
   // `of`: what it shrinks. Of two caches the one of the lower rank shrinks first.

@@ -11,7 +11,6 @@ namespace lares::engine::cuda {
 
 DeviceTimeline::~DeviceTimeline() {
   memory_->remove(this);
-  { const std::lock_guard lock(busy); }  // whoever has it leave is done
   if (state_) s_.pipeline.retire(std::shared_ptr<PipelineState>(std::move(state_)));
   if (auto block = drafter_.take_block())
     s_.pipeline.retire(std::shared_ptr<BlockDrafter>(std::move(block)));

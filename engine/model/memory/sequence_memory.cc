@@ -33,9 +33,12 @@ void SequenceMemory::add(SequenceHolder* holder) {
 }
 
 void SequenceMemory::remove(SequenceHolder* holder) {
-  const std::lock_guard lock(mutex_);
-  n_ -= static_cast<std::int64_t>(
-      holders_.remove_if([&](const Entry& e) { return e.holder == holder; }));
+  {
+    const std::lock_guard lock(mutex_);
+    n_ -= static_cast<std::int64_t>(
+        holders_.remove_if([&](const Entry& e) { return e.holder == holder; }));
+  }
+  const std::lock_guard through(holder->busy);
 }
 
 void SequenceMemory::used(SequenceHolder* holder) {
@@ -47,20 +50,31 @@ void SequenceMemory::used(SequenceHolder* holder) {
   holders_.splice(holders_.end(), holders_, at);
 }
 
+SequenceMemory::Taken SequenceMemory::take_next(std::set<const SequenceHolder*>& asked,
+                                                SequenceHolder* self) {
+  const std::lock_guard lock(mutex_);
+  for (const Entry& e : holders_) {
+    if (!asked.insert(e.holder).second) continue;
+    if (e.holder == self) return {.holder = self, .used = e.used, .busy = {}};
+    if (e.holder->in_company) continue;
+    if (std::unique_lock busy(e.holder->busy, std::try_to_lock); busy)
+      return {.holder = e.holder, .used = e.used, .busy = std::move(busy)};
+  }
+  return {};
+}
+
 void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self) {
   using Give = SequenceHolder::Give;
   const auto now = std::chrono::steady_clock::now();
-  for (const Entry& e : holders_) {
-    if (fits(more)) return;
-    if (e.holder == self) {
-      if (what == Give::snapshots && self->give_back(what)) show_freed();
-      continue;
-    }
-    if (what == Give::cells && now - e.used < evict_idle_) continue;
-    if (e.holder->in_company) continue;
-    const std::unique_lock busy(e.holder->busy, std::try_to_lock);
-    if (!busy || !e.holder->give_back(what)) continue;
-    if (what == Give::rings && !e.holder->on_device()) ++parked_;  // of a GPU's it is copies
+  std::set<const SequenceHolder*> asked;
+  while (!fits(more)) {
+    const Taken one = take_next(asked, self);
+    if (!one.holder) return;
+    const bool own = one.holder == self;
+    if (own && what != Give::snapshots) continue;
+    if (what == Give::cells && now - one.used < evict_idle_) continue;
+    if (!one.holder->give_back(what)) continue;
+    if (what == Give::rings && !one.holder->on_device()) ++parked_;  // of a GPU's it is copies
     if (what == Give::cells) ++evicted_;
     show_freed();
   }
@@ -77,7 +91,12 @@ void SequenceMemory::ask(std::shared_ptr<Shrinker> shrinker) {
 // Not for what there will never be room for.
 void SequenceMemory::shrink(std::uint64_t more) {
   if (bytes_max_ > 0 && more > bytes_max_) return;
-  for (const auto& shrinker : shrinkers_)
+  std::vector<std::shared_ptr<Shrinker>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    all = shrinkers_;
+  }
+  for (const auto& shrinker : all)
     while (!fits(more) && shrinker->shrink()) show_freed();
 }
 
@@ -92,7 +111,7 @@ void SequenceMemory::ask_all(std::uint64_t more, SequenceHolder* self) {
 Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
                                    const std::string& what) {
   if (fits(more)) return {};
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(asking_);
   ask_all(more, self);
   if (bytes_max_ > 0)
     ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
@@ -105,11 +124,11 @@ Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
             "{}: its caches take {} more and {} are available; free some, or shorten the prompt",
             what, size_text(more), size_text(available_bytes()))});
   return tl::unexpected(Error{
-      Errc::no_memory, fmt::format("{}: it takes {} more, and of the {} that sequences may take {} "
-                                   "are held by {} of them and what they "
-                                   "share; end some, raise the memory limit, or shorten the prompt",
-                                   what, size_text(more), size_text(bytes_max_), size_text(held_),
-                                   holders_.size())});
+      Errc::no_memory,
+      fmt::format("{}: it takes {} more, and of the {} that sequences may take {} "
+                  "are held by {} of them and what they "
+                  "share; end some, raise the memory limit, or shorten the prompt",
+                  what, size_text(more), size_text(bytes_max_), size_text(held_), n_.load())});
 }
 
 SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
@@ -125,40 +144,39 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
   const std::uint64_t swapped = bytes_max_ > 0 ? asker->bytes_on_return() : 0;
   enum class Way { as_it_is, making_room, evicting };
   auto out = Cleared::none;
-  std::unique_lock<std::mutex> busy;
-  SequenceHolder* leaves = nullptr;
+  Taken leaves;
   bool with_cells = true;
   {
-    const std::lock_guard lock(mutex_);
+    const std::lock_guard lock(asking_);
     const auto now = std::chrono::steady_clock::now();
     for (const Way way : {Way::as_it_is, Way::making_room, Way::evicting}) {
-      for (const Entry& e : holders_) {
-        if (e.holder->in_company) continue;
-        busy = std::unique_lock(e.holder->busy, std::try_to_lock);
-        auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
+      std::set<const SequenceHolder*> asked;
+      while (!leaves.holder) {
+        Taken one = take_next(asked, nullptr);
+        if (!one.holder) break;
+        auto bytes = one.holder->bytes_to_leave();
         if (!bytes) continue;
         const auto more = [&] {
           const std::uint64_t wanted = *bytes + promised;
           return wanted - std::min(wanted, swapped);
         };
         if (way == Way::making_room && (bytes_max_ == 0 || more() <= bytes_max_)) {
-          ask_all(more(), e.holder);
+          ask_all(more(), one.holder);
           for (const Give give : {Give::snapshots, Give::rings})
             if (!fits(more()) && asker->give_back(give)) show_freed();
-          bytes = e.holder->bytes_to_leave();  // copies that it would have shared may be gone
+          bytes = one.holder->bytes_to_leave();  // copies that it would have shared may be gone
         }
         with_cells = way != Way::evicting;
-        if (with_cells ? *bytes == 0 || fits(more()) : now - e.used >= evict_idle_) {
-          leaves = e.holder;
-          break;
-        }
-        out = Cleared::no_room;
+        if (with_cells ? *bytes == 0 || fits(more()) : now - one.used >= evict_idle_)
+          leaves = std::move(one);
+        else
+          out = Cleared::no_room;
       }
-      if (leaves) break;
+      if (leaves.holder) break;
     }
   }
-  if (!leaves) return out;
-  leaves->leave(with_cells);  // its lock is held, and nobody waits for the list meanwhile
+  if (!leaves.holder) return out;
+  leaves.holder->leave(with_cells);  // its lock is held, and nobody waits for others meanwhile
   ++(with_cells ? parked_ : evicted_);
   return Cleared::one;
 }

@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,8 +95,9 @@ class SequenceMemory {
   Cleared clear_device(SequenceHolder* asker, std::uint64_t promised = 0);
   void refused() { ++refused_; }  // one more, for want of room on a GPU
 
+  // None of these waits for memory that others give back; remove() for what `holder` itself does,
+  // which whoever has it do so is through with then.
   void add(SequenceHolder* holder);
-  // Waits for whoever has it give back something; who has it leave a GPU holds its `busy`.
   void remove(SequenceHolder* holder);
   void used(SequenceHolder* holder);
 
@@ -104,6 +106,14 @@ class SequenceMemory {
     SequenceHolder* holder;
     std::chrono::steady_clock::time_point used;
   };
+  struct Taken {
+    SequenceHolder* holder = nullptr;  // null: there is no other
+    std::chrono::steady_clock::time_point used;
+    std::unique_lock<std::mutex> busy;  // with which it stays
+  };
+  // The one used longest ago of those not in `asked`, which it joins, that are not being used;
+  // `self`, which may be null, without its lock.
+  Taken take_next(std::set<const SequenceHolder*>& asked, SequenceHolder* self);
   void ask_all(std::uint64_t more, SequenceHolder* self);
   void shrink(std::uint64_t more);
   void pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self);
@@ -113,8 +123,10 @@ class SequenceMemory {
   const std::chrono::steady_clock::duration evict_idle_;
   std::atomic<std::uint64_t> held_{0}, most_{0};
   std::atomic<std::int64_t> n_{0}, parked_{0}, evicted_{0}, refused_{0};
-  // Of what follows; taken after one's own `busy`, and others' are only tried under it
-  mutable std::mutex mutex_;
+  // Of who makes room, one at a time; taken after one's own `busy`, and others' are only tried
+  // under it. To give back gigabytes takes long, so nobody else waits for it.
+  std::mutex asking_;
+  mutable std::mutex mutex_;                          // of what follows; only to look and choose
   std::list<Entry> holders_;                          // the one used longest ago first
   std::vector<std::shared_ptr<Shrinker>> shrinkers_;  // the first to be asked first
 };

@@ -3,6 +3,8 @@
 
 #include <array>
 #include <chrono>
+#include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,6 +19,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::uint64_t kBound = 1000;  // bytes
+constexpr auto kLong = 30s;             // what takes no time has not come by then
 
 // Each that gives something back writes its letter.
 class Waiting final : public SequenceHolder {
@@ -103,6 +106,50 @@ TEST_F(SequenceMemoryTest, CachesKeepWhatIsOfNoUseToTheOneWhoAsks) {
   EXPECT_EQ(given_for(kBound + 1), "!");
   EXPECT_EQ(memory_->held(), 150u);
   EXPECT_EQ(given_for(kBound), "AAA");
+}
+
+// Who gives something back and meanwhile `does` something, which needs no memory.
+class Slow final : public SequenceHolder, public Shrinker {
+ public:
+  Slow(SequenceMemoryRef memory, std::function<void()> does)
+      : Shrinker(this, /*rank=*/0),
+        memory_(std::move(memory)),
+        does_(std::move(does)),
+        held_{Charge(memory_, 100), Charge(memory_, 100)} {
+    memory_->add(this);
+  }
+  ~Slow() override { memory_->remove(this); }
+  bool give_back(Give what) override { return what == Give::cells && gives(held_[0]); }
+  bool shrink() override { return gives(held_[1]); }
+  bool gone() const override { return false; }
+
+ private:
+  bool gives(Charge& charge) {
+    if (charge.bytes() == 0) return false;
+    does_();
+    charge.set(0);
+    return true;
+  }
+
+  const SequenceMemoryRef memory_;
+  const std::function<void()> does_;
+  std::array<Charge, 2> held_;
+};
+
+// Those who come, go and go on are events of a thread that others' requests wait for.
+TEST_F(SequenceMemoryTest, WhoNeedsNoMemoryDoesNotWaitForWhatOthersGiveBack) {
+  std::vector<std::future<void>> all;
+  const auto slow = std::make_shared<Slow>(memory_, [&] {
+    all.push_back(std::async(std::launch::async, [&] {
+      tell('A', /*rank=*/0, 0);
+      Waiting comes(memory_, log_);
+      memory_->used(&comes);
+    }));
+    EXPECT_EQ(all.back().wait_for(kLong), std::future_status::ready);
+  });
+  memory_->ask(slow);
+  EXPECT_EQ(given_for(kBound), "");
+  EXPECT_EQ(all.size(), 2u) << "as a cache, and as one that waits";
 }
 
 }  // namespace
