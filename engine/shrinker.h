@@ -1,4 +1,5 @@
-// What others cache of this engine, given up when its sequences need the memory.
+// What is kept of this engine's work for whoever comes, given up when its sequences need the
+// memory: others' caches, and what a timeline holds that nobody goes on with now.
 #pragma once
 
 #include <memory>
@@ -33,6 +34,20 @@ class AsksShrinkers {
   virtual ~AsksShrinkers() = default;
   // In place of an earlier one of the same cache. From any thread.
   virtual void ask(std::shared_ptr<Shrinker> shrinker) = 0;
+};
+
+// A timeline that is this, too, is told when nobody goes on with it for now. All it holds beside
+// its tokens may then be given up, though it was used just now; whoever uses it next, with which
+// its rest is over, evaluates that again.
+enum class Rest {
+  none,
+  turns,  // somebody may go on with it at any time: after all else
+  spare,  // nobody waits for what it evaluates: before any cache
+};
+class Rests {
+ public:
+  virtual ~Rests() = default;
+  virtual void rest(Rest how) = 0;  // from any thread
 };
 
 }  // namespace lares::engine

@@ -20,7 +20,7 @@ inline constexpr std::int64_t kFrontierEvery = 1024;  // tokens drawn between th
 // With the token that waits they are few still, whose products are bound by weights
 inline constexpr int kGuessesMax = kc::kTokensFew - 1;
 
-class DeviceTimeline : public Timeline, private SequenceHolder {
+class DeviceTimeline : public Timeline, public Rests, private SequenceHolder {
  public:
   // What all timelines of an engine share; it outlives them.
   struct Shared {
@@ -43,6 +43,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
+  void rest(Rest how) override { resting = how; }
   PrefixRef prefix(std::int64_t n_tokens) const override;
 
   // Engine's, kPartsMax at a time.

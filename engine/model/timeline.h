@@ -24,7 +24,7 @@ inline constexpr std::uint64_t kRoomChecked = 64u << 20;
 
 // Where sequences may take so much memory and no more, one that waits may be asked for what it has.
 // It then goes on as if it had not been, after what it takes to make that again.
-class ModelTimeline : public Timeline, private SequenceHolder {
+class ModelTimeline : public Timeline, public Rests, private SequenceHolder {
  public:
   // With the tokens of `from`, which may be null; they are taken over when they are first needed.
   // `memory`: what all timelines of the engine share; null: one of its own, without a bound.
@@ -42,6 +42,7 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
   PrefixRef prefix(std::int64_t n_tokens) const override;
+  void rest(Rest how) override { resting = how; }
 
   // Tokens that sync(prompt) would evaluate at most, those that were given back included.
   std::int64_t left_of(std::span<const Token> prompt) const;

@@ -42,6 +42,7 @@ void SequenceMemory::remove(SequenceHolder* holder) {
 }
 
 void SequenceMemory::used(SequenceHolder* holder) {
+  holder->resting = Rest::none;
   const std::lock_guard lock(mutex_);
   const auto at = std::find_if(holders_.begin(), holders_.end(),
                                [&](const Entry& e) { return e.holder == holder; });
@@ -50,11 +51,11 @@ void SequenceMemory::used(SequenceHolder* holder) {
   holders_.splice(holders_.end(), holders_, at);
 }
 
-SequenceMemory::Taken SequenceMemory::take_next(std::set<const SequenceHolder*>& asked,
+SequenceMemory::Taken SequenceMemory::take_next(std::set<const SequenceHolder*>& seen,
                                                 SequenceHolder* self) {
   const std::lock_guard lock(mutex_);
   for (const Entry& e : holders_) {
-    if (!asked.insert(e.holder).second) continue;
+    if (!seen.insert(e.holder).second) continue;
     if (e.holder == self) return {.holder = self, .used = e.used, .busy = {}};
     if (e.holder->in_company) continue;
     if (std::unique_lock busy(e.holder->busy, std::try_to_lock); busy)
@@ -63,16 +64,15 @@ SequenceMemory::Taken SequenceMemory::take_next(std::set<const SequenceHolder*>&
   return {};
 }
 
-void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self) {
+void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self,
+                          const std::function<bool(const Taken&)>& asked) {
   using Give = SequenceHolder::Give;
-  const auto now = std::chrono::steady_clock::now();
-  std::set<const SequenceHolder*> asked;
+  std::set<const SequenceHolder*> seen;
   while (!fits(more)) {
-    const Taken one = take_next(asked, self);
+    const Taken one = take_next(seen, self);
     if (!one.holder) return;
-    const bool own = one.holder == self;
-    if (own && what != Give::snapshots) continue;
-    if (what == Give::cells && now - one.used < evict_idle_) continue;
+    if (one.holder == self && what != Give::snapshots) continue;
+    if (asked && !asked(one)) continue;
     if (!one.holder->give_back(what)) continue;
     if (what == Give::rings && !one.holder->on_device()) ++parked_;  // of a GPU's it is copies
     if (what == Give::cells) ++evicted_;
@@ -88,9 +88,7 @@ void SequenceMemory::ask(std::shared_ptr<Shrinker> shrinker) {
   shrinkers_.insert(behind, std::move(shrinker));
 }
 
-// Not for what there will never be room for.
 void SequenceMemory::shrink(std::uint64_t more) {
-  if (bytes_max_ > 0 && more > bytes_max_) return;
   std::vector<std::shared_ptr<Shrinker>> all;
   {
     const std::lock_guard lock(mutex_);
@@ -104,8 +102,16 @@ void SequenceMemory::ask_all(std::uint64_t more, SequenceHolder* self) {
   using Give = SequenceHolder::Give;
   pass(Give::snapshots, more, self);
   pass(Give::rings, more, self);
-  shrink(more);
-  pass(Give::cells, more, self);
+  // Not for what there will never be room for
+  const bool possible = bytes_max_ == 0 || more <= bytes_max_;
+  const auto resting = [possible](Rest how) {
+    return [=](const Taken& one) { return possible && one.holder->resting == how; };
+  };
+  pass(Give::cells, more, self, resting(Rest::spare));
+  if (possible) shrink(more);
+  const auto now = std::chrono::steady_clock::now();
+  pass(Give::cells, more, self, [&](const Taken& one) { return now - one.used >= evict_idle_; });
+  pass(Give::cells, more, self, resting(Rest::turns));
 }
 
 Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
@@ -150,9 +156,9 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
     const std::lock_guard lock(asking_);
     const auto now = std::chrono::steady_clock::now();
     for (const Way way : {Way::as_it_is, Way::making_room, Way::evicting}) {
-      std::set<const SequenceHolder*> asked;
+      std::set<const SequenceHolder*> seen;
       while (!leaves.holder) {
-        Taken one = take_next(asked, nullptr);
+        Taken one = take_next(seen, nullptr);
         if (!one.holder) break;
         auto bytes = one.holder->bytes_to_leave();
         if (!bytes) continue;
@@ -167,7 +173,8 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
           bytes = one.holder->bytes_to_leave();  // copies that it would have shared may be gone
         }
         with_cells = way != Way::evicting;
-        if (with_cells ? *bytes == 0 || fits(more()) : now - one.used >= evict_idle_)
+        if (with_cells ? *bytes == 0 || fits(more())
+                       : now - one.used >= evict_idle_ || one.holder->resting != Rest::none)
           leaves = std::move(one);
         else
           out = Cleared::no_room;

@@ -3,13 +3,16 @@
 // some back when another needs it, those used longest ago first:
 //   1. sequences, their snapshots;
 //   2. sequences that wait, their rings;
-//   3. caches, one after the other, prefixes that nobody works with (engine/shrinker.h);
-//   4. sequences that wait for longer, their cells: whoever goes on with one evaluates it again.
+//   3. sequences that nobody waits for, their cells: whoever goes on with one evaluates it again;
+//   4. caches, one after the other, prefixes that nobody works with (engine/shrinker.h);
+//   5. sequences that wait for longer, their cells;
+//   6. sequences that rest between two turns, their cells.
 #pragma once
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -25,7 +28,7 @@
 
 namespace lares::engine {
 
-// Who was used more recently keeps its cells: it may be between two tokens
+// Who was used more recently and does not rest keeps its cells: it may be between two tokens
 inline constexpr std::chrono::seconds kEvictIdle{60};
 
 // One sequence that can give memory back. What it does is under `busy`, which whoever uses it
@@ -51,6 +54,7 @@ class SequenceHolder {
   mutable std::mutex busy;
   // `busy` is held by the thread that evaluates, which asks others and may not try it again
   std::atomic<bool> in_company = false;
+  std::atomic<Rest> resting = Rest::none;
 };
 
 class SequenceMemory {
@@ -99,7 +103,7 @@ class SequenceMemory {
   // which whoever has it do so is through with then.
   void add(SequenceHolder* holder);
   void remove(SequenceHolder* holder);
-  void used(SequenceHolder* holder);
+  void used(SequenceHolder* holder);  // its rest is over
 
  private:
   struct Entry {
@@ -111,12 +115,14 @@ class SequenceMemory {
     std::chrono::steady_clock::time_point used;
     std::unique_lock<std::mutex> busy;  // with which it stays
   };
-  // The one used longest ago of those not in `asked`, which it joins, that are not being used;
+  // The one used longest ago of those not in `seen`, which it joins, that are not being used;
   // `self`, which may be null, without its lock.
-  Taken take_next(std::set<const SequenceHolder*>& asked, SequenceHolder* self);
+  Taken take_next(std::set<const SequenceHolder*>& seen, SequenceHolder* self);
   void ask_all(std::uint64_t more, SequenceHolder* self);
   void shrink(std::uint64_t more);
-  void pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self);
+  // Of those that are `asked`
+  void pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self,
+            const std::function<bool(const Taken&)>& asked = {});
 
   std::shared_ptr<PageArena> arena_;
   const std::uint64_t bytes_max_;

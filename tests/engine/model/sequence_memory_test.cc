@@ -36,6 +36,7 @@ class Waiting final : public SequenceHolder {
     log_ += "src"[static_cast<std::size_t>(what)];
     return true;
   }
+  bool has_cells() const { return held_.back().bytes() > 0; }
 
  private:
   const SequenceMemoryRef memory_;
@@ -150,6 +151,33 @@ TEST_F(SequenceMemoryTest, WhoNeedsNoMemoryDoesNotWaitForWhatOthersGiveBack) {
   memory_->ask(slow);
   EXPECT_EQ(given_for(kBound), "");
   EXPECT_EQ(all.size(), 2u) << "as a cache, and as one that waits";
+}
+
+// Who is between two tokens keeps what it has; who rests, or evaluates what nobody waits for, does
+// without before anybody is refused.
+TEST_F(SequenceMemoryTest, OfThoseUsedJustNowTheOnesThatRestGiveUpTheirCells) {
+  const auto memory = std::make_shared<SequenceMemory>(2 * kBound, 3600s);
+  Waiting first(memory, log_), works(memory, log_), second(memory, log_), unasked(memory, log_);
+  memory->ask(std::make_shared<Cache>(memory, 'A', /*rank=*/0, 1, log_));
+  const auto given_for = [&](std::uint64_t bytes) {
+    log_.clear();
+    return memory->make_room(bytes, nullptr, "try") ? log_ : log_ + "!";
+  };
+  ASSERT_EQ(given_for(750), "ssssrrrr");
+  first.resting = second.resting = Rest::turns, unasked.resting = Rest::spare;
+  memory->used(&first);
+  EXPECT_EQ(first.resting, Rest::none);
+  first.resting = Rest::turns;
+  EXPECT_EQ(given_for(2 * kBound + 1), "!") << "it is of no use to the one who asks";
+  EXPECT_EQ(given_for(1050), "c");
+  EXPECT_FALSE(unasked.has_cells());
+  EXPECT_EQ(given_for(1100), "A");
+  EXPECT_EQ(given_for(1400), "c");
+  EXPECT_FALSE(second.has_cells()) << "used longest ago";
+  EXPECT_EQ(given_for(1700), "c");
+  EXPECT_FALSE(first.has_cells());
+  EXPECT_EQ(given_for(1701), "!");
+  EXPECT_TRUE(works.has_cells());
 }
 
 }  // namespace

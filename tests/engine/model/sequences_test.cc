@@ -269,6 +269,23 @@ TEST_P(Sequences, ADrawBehindALongPromptIsRefusedOrStaysWithinTheBound) {
   EXPECT_EQ(drawn, 2);
 }
 
+TEST_P(Sequences, OneThatRestsMakesRoomHoweverLatelyItWasUsed) {
+  const auto memory = std::make_shared<SequenceMemory>(one(600) * 3 / 2, 3600s);
+  auto rests = timeline(memory), other = timeline(memory), plain = timeline(nullptr);
+  const auto text = tokens(500, 5);
+  ASSERT_TRUE(rests->sync(text, {}, {}));
+  ASSERT_TRUE(plain->sync(text, {}, {}));
+  EXPECT_EQ(draw(*rests, 4), draw(*plain, 4));
+  EXPECT_FALSE(other->sync(tokens(600, 6), {}, {})) << "it is between two tokens";
+  rests->rest(Rest::turns);
+  EXPECT_TRUE(other->sync(tokens(600, 6), {}, {}));
+  EXPECT_EQ(memory->report().evicted, 1);
+  other = nullptr;
+  EXPECT_EQ(draw(*rests, 4), draw(*plain, 4));  // its rest is over
+  other = timeline(memory);
+  EXPECT_FALSE(other->sync(tokens(600, 6), {}, {}));
+}
+
 TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   const std::uint64_t bound = one(600) * 5 / 4;
   const auto memory = std::make_shared<SequenceMemory>(bound, 0s);
