@@ -7,6 +7,8 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "daemon/ended.h"
+#include "engine/between_layers.h"
+#include "engine/shrinker.h"
 
 namespace lares::daemon {
 namespace {
@@ -14,6 +16,29 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kYield{20};  // before it looks again whether people wait
+
+// When it goes, nobody goes on with `timeline` for now, if that is one.
+class Spare {
+ public:
+  explicit Spare(const std::unique_ptr<engine::Timeline>& timeline) : timeline_(timeline) {}
+  Spare(const Spare&) = delete;
+  ~Spare() {
+    if (auto* const rests = dynamic_cast<engine::Rests*>(timeline_.get()))
+      rests->rest(engine::Rest::spare);
+  }
+
+ private:
+  const std::unique_ptr<engine::Timeline>& timeline_;
+};
+
+// Whether it would evaluate more than it lacks, and all of that in one piece, which people would
+// wait for. What the engine cannot tell is taken for no.
+bool was_given_up(const engine::Timeline& timeline, std::span<const engine::Token> tokens,
+                  const engine::Engine& engine) {
+  const auto* const tells = dynamic_cast<const engine::DrawsBetweenLayers*>(&engine);
+  return tells &&
+         tells->left_of(timeline, tokens) > std::ssize(tokens) - std::ssize(timeline.tokens());
+}
 
 }  // namespace
 
@@ -64,10 +89,14 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
   bool kept = true;
   const auto piece = [&](const std::stop_token& stop) -> engine::Result<std::int64_t> {
     engine::Engine& engine = *host_.engine();
+    // Not given up for this. Between two pieces it may be, for who needs the room.
+    const Beginnings::Work working(beginnings_);
+    const Spare spare(timeline);
     const std::int64_t chunk = engine.info().n_chunk > 0 ? engine.info().n_chunk : end;
     if (offers || !timeline) {
       const auto best = beginnings_->longest(tokens);  // perhaps a session got further meanwhile
-      if (!timeline || (best && best->tokens().size() > timeline->tokens().size()))
+      if (!timeline || (best && best->tokens().size() > timeline->tokens().size()) ||
+          was_given_up(*timeline, tokens, engine))
         timeline = engine.timeline(best);
     }
     const auto at = static_cast<std::int64_t>(timeline->tokens().size());
@@ -112,7 +141,10 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
 asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
   const auto total = static_cast<std::int64_t>(base->tokens.size());
   std::unique_ptr<engine::Timeline> timeline;
-  co_await kept_->resume(base, beginnings_);
+  {
+    const Beginnings::Work reading(beginnings_);
+    co_await kept_->resume(base, beginnings_);
+  }
   while (beginnings_->evaluated(*base) < total) {
     if (!beginnings_->wants(*base)) co_return true;
     const std::int64_t evaluated = beginnings_->evaluated(*base),
@@ -160,7 +192,10 @@ asio::awaitable<bool> Background::scrub_one() {
     }
     if (step == Step::done) spent += Clock::now() - began;
   }
-  const auto anew = [&] { return timeline->prefix(next->end); };
+  const auto anew = [&] {
+    const Beginnings::Work working(beginnings_);
+    return timeline->prefix(next->end);
+  };
   const engine::PrefixRef prefix = co_await host_.run(anew);
   if (!prefix) co_return false;
   const auto equal = co_await kept_->compare(kept.base, prefix, next->begin);

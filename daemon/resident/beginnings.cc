@@ -39,8 +39,43 @@ const Beginnings::Chain* Beginnings::chain_of(const Base& base) const {
   return at == chains_.end() ? nullptr : &*at;
 }
 
+Beginnings::Work::Work(std::shared_ptr<Beginnings> with) : with_(std::move(with)) {
+  for (Beginnings* one = with_.get(); one; one = one->of_.get()) {
+    const std::lock_guard lock(one->mutex_);
+    ++one->n_working_;
+  }
+}
+
+Beginnings::Work::~Work() {
+  for (Beginnings* one = with_.get(); one; one = one->of_.get()) {
+    const std::lock_guard lock(one->mutex_);
+    --one->n_working_;
+  }
+}
+
+bool Beginnings::give_up() {
+  std::vector<Chain> chains;  // what is large goes without the lock
+  const std::lock_guard lock(mutex_);
+  const auto holds = [](const Chain& chain) { return !chain.prefixes.empty(); };
+  if (n_working_ > 0 || std::ranges::none_of(chains_, holds)) return false;
+  chains.swap(chains_);
+  given_up_ = true;
+  return true;
+}
+
+bool Beginnings::given_up() const {
+  const std::lock_guard lock(mutex_);
+  return given_up_;
+}
+
+void Beginnings::come() {
+  const std::lock_guard lock(mutex_);
+  given_up_ = false;
+}
+
 void Beginnings::keep(std::vector<std::shared_ptr<const Base>> bases) {
   const std::lock_guard lock(mutex_);
+  given_up_ = false;
   std::vector<Chain> chains;
   for (auto& base : bases) {
     Chain chain{std::move(base), {}};

@@ -34,6 +34,23 @@ class Beginnings final : public SharedBeginning {
   explicit Beginnings(Offered offered, std::shared_ptr<Beginnings> of = nullptr)
       : offered_(std::move(offered)), of_(std::move(of)) {}
 
+  // Somebody works with them, or evaluates one: as long as one of these lives they are not given
+  // up, nor are those that they were made from.
+  class Work {
+   public:
+    explicit Work(std::shared_ptr<Beginnings> with);
+    Work(const Work&) = delete;
+    ~Work();
+
+   private:
+    const std::shared_ptr<Beginnings> with_;
+  };
+  // Of all, for whoever needs the memory; no base is kept any more until keep() is called again.
+  // False: somebody works with them, or there is nothing.
+  bool give_up();
+  bool given_up() const;  // and nobody has come() since
+  void come();            // somebody wants them: keep() is called soon
+
   // Bases that sessions begin with now, or will; prefixes of no others are kept.
   void keep(std::vector<std::shared_ptr<const Base>> bases);
   // Of those bases, from where they were kept
@@ -76,6 +93,8 @@ class Beginnings final : public SharedBeginning {
   const std::shared_ptr<Beginnings> of_;
   std::vector<Chain> chains_;
   Use use_;
+  int n_working_ = 0;
+  bool given_up_ = false;
 };
 
 // The places of a base of n_tokens: multiples of kMarkEvery (kSmallMarkEvery), the last multiple of

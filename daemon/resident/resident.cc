@@ -82,6 +82,7 @@ void Resident::make_tree() {
     for (std::size_t i = 1; i < numbered.size(); ++i) bases.push_back(numbered[i].base);
     all->keep(std::move(bases));
   };
+  world.wanted = [all = beginnings_](const Base& base) { return all->wants(base); };
   world.take_kept = [kept = kept_, of = of_] { return of ? of->lend() : kept->take_restored(); };
   world.on_brought_back = [all = beginnings_](std::vector<engine::PrefixRef> prefixes) {
     all->restored(std::move(prefixes));
@@ -97,13 +98,15 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> Resident::up_to_date(
                                                                                 Look look) {
   const auto self = shared_from_this();
   const Counted looking(n_looking_);
-  if (of_ && !has_begun()) {
+  const Beginnings::Work working(beginnings_);
+  if (of_ && (!has_begun() || of_->lacks_its_base())) {
     auto lending = of_->begin();
     if (const auto ready = co_await std::move(lending); !ready)
       world_.log->event("repository_unreadable", {{"root", of_->root_}, {"why", ready.error()}});
   }
   if (!tree_) make_tree();
   co_await kept_->restore(*world_.host->engine(), tokens_max());
+  const bool comes_back = lacks_its_base();
   const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&> {
     if (auto now = tree_->bring_up_to_date(anew); !now) return tl::unexpected(now.error());
     publish();
@@ -111,6 +114,10 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> Resident::up_to_date(
   };
   auto seen = co_await on_disk_pool(strand_, work);
   if (!seen) co_return seen;
+  if (comes_back) {
+    auto reading = kept_->resume(base(), beginnings_);
+    co_await std::move(reading);
+  }
   background_->work();
   if (!std::exchange(tended_, true))
     asio::co_spawn(world_.io, tend(weak_from_this(), world_),
@@ -230,6 +237,7 @@ void Resident::watch(tools::WatchPlan plan) {
 // at, and a turn that begins waits for every look before its own. Between two it rests as long as
 // one took, so that whoever writes for hours has half a thread of this at most.
 asio::awaitable<void> Resident::hurry() {
+  if (beginnings_->given_up()) co_return;  // whoever comes looks
   hurry_again_ = true;
   if (n_hurrying_ > 0) co_return;  // that one sees to it
   const auto self = shared_from_this();
@@ -299,9 +307,17 @@ void Resident::publish() {
   base_ = tree_->base(), ahead_ = tree_->ahead(), next_ = tree_->next();
 }
 
-bool Resident::has_begun() {
+bool Resident::has_begun() { return base() != nullptr; }
+
+std::shared_ptr<const Base> Resident::base() {
   const std::lock_guard lock(published_mutex_);
-  return base_ != nullptr;
+  return base_;
+}
+
+// It was given up since it began.
+bool Resident::lacks_its_base() {
+  const auto base = this->base();
+  return base && !beginnings_->wants(*base);
 }
 
 asio::awaitable<protocol::RepoPrefixResult> Resident::report(bool with_files) {

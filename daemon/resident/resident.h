@@ -92,9 +92,12 @@ class Resident : public std::enable_shared_from_this<Resident> {
       std::shared_ptr<const std::vector<engine::Token>> ids, WasShown shown, bool unsure = false);
 
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
+  // What is evaluated, and who works with it; what was given up comes back with the next look.
+  const std::shared_ptr<Beginnings>& beginnings() const { return beginnings_; }
   const std::string& root() const { return root_; }
   bool is_worktree() const { return of_ != nullptr; }
-  std::uint64_t page_bytes() const;  // in memory
+  const std::shared_ptr<Resident>& made_from() const { return of_; }  // null: it is no worktree
+  std::uint64_t page_bytes() const;                                   // in memory
 
   asio::awaitable<protocol::RepoPrefixResult> report(bool with_files);
   asio::awaitable<bool> scrub();  // false: nothing is kept on disk
@@ -106,6 +109,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
   void make_tree();
   void publish();
   bool has_begun();
+  std::shared_ptr<const Base> base();
+  bool lacks_its_base();
   asio::awaitable<void> look_at_files();
   template <class Look>
   asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> up_to_date(bool anew, Look look);

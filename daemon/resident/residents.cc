@@ -15,61 +15,65 @@ namespace lares::daemon {
 namespace {
 
 // What is evaluated of a repository that nobody works with, for whoever needs the memory.
-class SpareResident final : public engine::Shrinker {
+class SpareRepository final : public engine::Shrinker {
  public:
   // `let_go`: has it forgotten, on the io executor.
-  SpareResident(const std::shared_ptr<Resident>& resident, asio::any_io_executor io,
-                std::function<void()> let_go)
-      : Shrinker(resident.get(), kSpareRepositories),
-        resident_(resident),
+  SpareRepository(const std::shared_ptr<Beginnings>& of, asio::any_io_executor io,
+                  std::function<void()> let_go)
+      : Shrinker(of.get(), kSpareRepositories),
+        of_(of),
         io_(std::move(io)),
         let_go_(std::move(let_go)) {}
   bool shrink() override {
-    auto resident = resident_.lock();
-    if (given_up_ || !resident || resident.use_count() > kHolders) return false;
-    if (resident->page_bytes() == 0 && !resident->is_worktree()) return false;
-    given_up_ = true;
-    // So that the background does not go on with it either
-    static_cast<Beginnings&>(*resident->shared()).keep({});
-    // There it may be the last to hold it
-    asio::post(io_, [let_go = let_go_, resident = std::move(resident)] { let_go(); });
+    const auto of = of_.lock();
+    if (!of || !of->give_up()) return false;
+    asio::post(io_, let_go_);
     return true;
   }
-  bool gone() const override { return given_up_ || resident_.expired(); }
+  bool gone() const override {
+    const auto of = of_.lock();
+    return !of || of->given_up();
+  }
 
  private:
-  // Whose it is, and shrink(). A turn, a look at the files, and a worktree of it are more.
-  static constexpr long kHolders = 2;
-
-  const std::weak_ptr<Resident> resident_;
+  const std::weak_ptr<Beginnings> of_;
   const asio::any_io_executor io_;
   const std::function<void()> let_go_;
-  bool given_up_ = false;  // under the lock that shrink() is called under
 };
 
 }  // namespace
 
+struct Residents::Held {
+  explicit Held(std::shared_ptr<Resident> of)
+      : resident(std::move(of)), work(resident->beginnings()) {}
+  const std::shared_ptr<Resident> resident;
+  const Beginnings::Work work;
+};
+
 std::shared_ptr<Resident> Residents::of(const std::string& root) {
-  const bool known = residents_.contains(root);
-  const std::string origin = known || !world_.worktree_of ? "" : world_.worktree_of(root);
-  const auto of_it = origin.empty() ? nullptr : of(origin);
+  const auto held = enter(root);
+  return {held, held->resident.get()};
+}
+
+std::shared_ptr<Residents::Held> Residents::enter(const std::string& root) {
+  const std::string origin = origin_to_enter(root);
+  const auto of_it = origin.empty() ? nullptr : enter(origin);
   Entry& entry = residents_[root];
   entry.asked = ++asked_;
   if (!entry.resident) entry.resident = let_go_[root].lock();
   let_go_.erase(root);
-  if (!entry.resident) entry.resident = Resident::make(world_, root, of_it);
-  const auto resident = entry.resident;
+  if (!entry.resident)
+    entry.resident = Resident::make(world_, root, of_it ? of_it->resident : nullptr);
+  const auto held = std::make_shared<Held>(entry.resident);
+  held->resident->beginnings()->come();
   auto memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
                 static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   if (engine::Engine* const engine = world_.host->engine()) {
     if (const auto sequences = engine->memory().sequences.bytes_max; sequences > 0)
       memory = std::min(memory, sequences);
     if (auto* const asks = dynamic_cast<engine::AsksShrinkers*>(engine))
-      asks->ask(std::make_shared<SpareResident>(
-          resident, world_.io, [this, root, which = std::weak_ptr<Resident>(resident)] {
-            const auto at = residents_.find(root);
-            if (at != residents_.end() && at->second.resident == which.lock()) let_go(at);
-          }));
+      asks->ask(std::make_shared<SpareRepository>(held->resident->beginnings(), world_.io,
+                                                  [this, root] { let_go_given_up(root); }));
   }
   const std::uint64_t bytes_max = memory / kResidentMemoryShare;
   const auto bytes = [&] {
@@ -83,7 +87,22 @@ std::shared_ptr<Resident> Residents::of(const std::string& root) {
     let_go(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) {
       return a.second.asked < b.second.asked;
     }));
-  return resident;
+  return held;
+}
+
+// Of a worktree, the repository that it was made from, if its base is not there; empty: it is, or
+// the other is no worktree.
+std::string Residents::origin_to_enter(const std::string& root) const {
+  const auto at = residents_.find(root);
+  if (at == residents_.end()) return world_.worktree_of ? world_.worktree_of(root) : "";
+  const auto& from = at->second.resident->made_from();
+  return from && from->beginnings()->given_up() ? from->root() : "";
+}
+
+// If nobody has come meanwhile.
+void Residents::let_go_given_up(const std::string& root) {
+  const auto at = residents_.find(root);
+  if (at != residents_.end() && at->second.resident->beginnings()->given_up()) let_go(at);
 }
 
 void Residents::let_go_beyond(std::size_t n_max, bool worktrees) {

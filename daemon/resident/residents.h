@@ -22,7 +22,8 @@ class Residents {
  public:
   explicit Residents(ResidentWorld world) : world_(std::move(world)) {}
 
-  std::shared_ptr<Resident> of(const std::string& root);          // made when there is none
+  // Made when there is none. Whoever holds it works with it: it is not given up for others.
+  std::shared_ptr<Resident> of(const std::string& root);
   std::shared_ptr<Resident> find(const std::string& root) const;  // null: none
   std::vector<std::shared_ptr<Resident>> all() const;
   void forget(const std::string& root) { residents_.erase(root); }  // the directory is to go
@@ -34,7 +35,11 @@ class Residents {
   };
   // Somebody may still work with one, and its store is not to be had twice
   std::map<std::string, std::weak_ptr<Resident>> let_go_;
+  struct Held;
+  std::string origin_to_enter(const std::string& root) const;
+  std::shared_ptr<Held> enter(const std::string& root);
   void let_go(std::map<std::string, Entry>::iterator which);
+  void let_go_given_up(const std::string& root);
   void let_go_beyond(std::size_t n_max, bool worktrees);
 
   ResidentWorld world_;

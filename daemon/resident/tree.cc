@@ -74,7 +74,7 @@ tl::expected<void, std::string> ResidentTree::bring_up_to_date(bool anew) {
     begin_with(files());
   else
     keep_up(files(), anew);
-  if (overlay_->version() != told_version_) tell_bases();
+  if (overlay_->version() != told_version_ || !world_.wanted(*base_)) tell_bases();
   return {};
 }
 

@@ -40,6 +40,8 @@ class ResidentTree {
     // session begins with now, what changed since the base included; null where nothing did.
     std::function<void(const std::vector<NumberedBase>&, std::shared_ptr<const Base> ahead)>
         on_bases;
+    // Whether what on_bases told of this one is still so; false: it was given up
+    std::function<bool(const Base&)> wanted;
     // What an earlier daemon left, to begin with
     std::function<std::optional<Keeper::Restored>()> take_kept;
     // Prefixes of the base that on_bases just told of
