@@ -116,6 +116,17 @@ std::string OutputCleaner::finish() {
   return out;
 }
 
+std::string cleaned(std::string text) {
+  const bool plain = std::ranges::all_of(text, [](char c) {
+    return c == '\n' || c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
+  });
+  if (plain) return text;
+  OutputCleaner cleaner;
+  std::string out = cleaner.feed(text);
+  out += cleaner.finish();
+  return out;
+}
+
 void Clip::append(std::string_view text) {
   n_bytes_ += text.size();
   if (!spill_ && n_bytes_ <= kOutputBytesMax) {

@@ -39,6 +39,9 @@ class OutputCleaner {
   static constexpr std::size_t kLineBytesMax = 8 << 10;
 };
 
+// Of a text that is whole, as a string of JSON is, in which escape sequences stand escaped.
+std::string cleaned(std::string text);
+
 class Clip {
  public:
   Clip(std::string state_dir, std::string_view tool)

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tools/clip.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -14,7 +15,7 @@ constexpr std::size_t kDetailLinesMax = 8, kSaidLinesMax = 2000;  // of one test
 
 std::string text_of(const json& event, const char* key) {
   const auto found = event.find(key);
-  return found != event.end() && found->is_string() ? found->get<std::string>() : "";
+  return found != event.end() && found->is_string() ? cleaned(found->get<std::string>()) : "";
 }
 
 // "    clamp_test.go:8: message" as testing.T writes it.
@@ -108,8 +109,7 @@ std::string go_text(std::string_view output) {
     const auto event = nlohmann::json::parse(line, nullptr, false);
     const bool is_event = event.is_object() && event.contains("Action");
     if (!is_event) out.append(line).append("\n");
-    if (is_event && event.contains("Output") && event["Output"].is_string())
-      out += event["Output"].get<std::string>();
+    if (is_event) out += text_of(event, "Output");
   }
   return out;
 }

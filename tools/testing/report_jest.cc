@@ -1,6 +1,7 @@
 // The JSON that jest and vitest write on one line, in the same form.
 #include <nlohmann/json.hpp>
 
+#include "tools/clip.h"
 #include "tools/testing/report.h"
 #include "tools/text.h"
 
@@ -12,7 +13,7 @@ constexpr std::size_t kMessageLinesMax = 8;
 
 std::string text_of(const json& object, const char* key) {
   const auto found = object.find(key);
-  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+  return found != object.end() && found->is_string() ? cleaned(found->get<std::string>()) : "";
 }
 const json& list_of(const json& object, const char* key) {
   static const json none = json::array();
@@ -87,7 +88,7 @@ TestCounts parse_jest(std::string_view output, const RootedFs& files, const std:
       failure.name = text_of(test, "fullName");
       std::string message;
       for (const json& part : list_of(test, "failureMessages")) {
-        if (part.is_string()) message += part.get<std::string>() + "\n";
+        if (part.is_string()) message += cleaned(part.get<std::string>()) + "\n";
       }
       read_message(message, file, files, cwd, failure);
       if (failure.file.empty()) failure.file = file;

@@ -95,6 +95,37 @@ TEST_F(Report, Jest30) {
       "'./nosuch' from 'j/broken.test.js'");
 }
 
+// --colors, FORCE_COLOR
+TEST_F(Report, Jest30InColour) {
+  dir_.write("j/a.test.js", lines(9));
+  dir_.write("j/b.test.js", lines(2));
+  EXPECT_EQ(
+      text(
+          RunnerKind::jest,
+          R"x({"numTotalTests":1,"testResults":[{"assertionResults":[{"fullName":"grp adds","status":"failed","failureMessages":)x"
+          R"x(["Error: \u001b[2mexpect(\u001b[22m\u001b[31mreceived\u001b[39m\u001b[2m).\u001b[22mtoBe\u001b[2m(\u001b[22m\u001b[32mexpected\u001b[39m\u001b[2m) // Object.is equality\u001b[22m\n\n)x"
+          R"x(Expected: \u001b[32m2\u001b[39m\nReceived: \u001b[31m1\u001b[39m\n    at toBe (ROOT/j/a.test.js:6:63)"]}],"message":"","name":"ROOT/j/a.test.js","status":"failed"},)x"
+          R"x({"assertionResults":[],"message":"  \u001b[1m● \u001b[22mTest suite failed to run\n\n    Cannot find module './nosuch' from 'j/b.test.js'\n\n)x"
+          R"x(\u001b[2m    > 1 | require(\"./nosuch\");\u001b[22m\n\u001b[2m        | ^\u001b[22m\n\n      \u001b[2mat Object.require (\u001b[22m\u001b[2m\u001b[0m\u001b[36mj/b.test.js\u001b[39m\u001b[0m\u001b[2m:1:1)\u001b[22m\n","name":"ROOT/j/b.test.js","status":"failed"}]})x"
+          "\n"),
+      "2 of 2 tests failed (runner)\n"
+      "FAIL j/a.test.js:6 grp adds\n  line 6;\n  expect(received).toBe(expected) // Object.is "
+      "equality\n  Expected: 2\n  Received: 1\n"
+      "FAIL j/b.test.js:1 (did not load)\n  line 1;\n  Cannot find module './nosuch' from "
+      "'j/b.test.js'");
+}
+TEST_F(Report, GoInColour) {
+  const std::string event =
+      R"({"Action":"output","Package":"x","Test":"TestA","Output":"    a_test.go:7: \u001b[31mno\u001b[0m\n"})"
+      "\n"
+      R"({"Action":"output","Package":"x","Output":"\u001b[1mFAIL\u001b[0m\tx\n"})"
+      "\n";
+  EXPECT_EQ(text(RunnerKind::go, event),
+            "1 of 1 test failed (runner)\nFAIL a_test.go:7 TestA\n  no");
+  EXPECT_EQ(text(RunnerKind::go, event.substr(event.find('\n') + 1)),
+            "tests failed (runner, exit status 1)\n  FAIL\tx");
+}
+
 constexpr const char* kCtest =
     "Internal ctest changing into directory: ROOT/build\nTest project ROOT/build\n    Start 1: "
     "good\n"
