@@ -9,6 +9,7 @@
 
 #include "tools/outline/bash_check.h"
 #include "tools/outline/grammar_gaps.h"
+#include "tools/outline/loose_json.h"
 #include "tools/outline/syntax_tree.h"
 #include "tools/text.h"
 #endif
@@ -230,12 +231,16 @@ std::string new_syntax_errors(std::string_view path, const std::optional<std::st
   if (!language || after.size() > kCheckedBytesMax || (before && before->size() > kCheckedBytesMax))
     return "";
   const auto deadline = std::chrono::steady_clock::now() + kSyntaxTimeMax;
-  const SyntaxTree now = parse_syntax(*language, {after, deadline, cancelled});
+  const bool loose = takes_trailing_commas(path);
+  const auto parsed = [&](std::string_view text) {
+    const std::string strict = loose ? without_trailing_commas(text) : "";
+    return parse_syntax(*language, {loose ? strict : text, deadline, cancelled});
+  };
+  const SyntaxTree now = parsed(after);
   if (!now) return "";
   const Errors errors = errors_in(now);
   if (errors.n == 0) return "";
-  const SyntaxTree was = parse_syntax(
-      *language, {before ? std::string_view(*before) : std::string_view(), deadline, cancelled});
+  const SyntaxTree was = parsed(before ? std::string_view(*before) : std::string_view());
   if (!was) return "";
   const Errors old = errors_in(was);
   if (errors.n <= old.n) return "";

@@ -33,6 +33,22 @@ TEST_F(Syntax, NamesTheLine) {
             "had none there before this edit.");
 }
 
+// As their programs take it, with comments; what no program takes is told.
+TEST_F(Syntax, AFinalCommaIsAnErrorWhereItsProgramSaysSo) {
+  constexpr const char* kGood = "{\n  \"a\": [1, 2]\n}\n";
+  constexpr const char* kComma =
+      "{\n  // why\n  \"a\": [1, 2,], /* x */\n  \"b\": \",}\", // y\n}\n";
+  for (const char* path :
+       {"tsconfig.json", "web/tsconfig.build.json", "jsconfig.json", ".vscode/settings.json",
+        "web/.vscode/launch.json", ".devcontainer/devcontainer.json", "babel.config.json"})
+    EXPECT_EQ(told(path, kGood, kComma), "") << path;
+  for (const char* path : {"package.json", "vscode/a.json", "my.tsconfig.json"})
+    EXPECT_NE(told(path, kGood, kComma), "") << path;
+  for (const char* bad : {"{\n  \"a\": [1,, 2]\n}\n", "{\n  \"a\": [1, 2,,]\n}\n",
+                          "{\n  \"a\": [,]\n}\n", "{\n  \"a\": [1, 2\n}\n", "{\n  \"a\": ,\n}\n"})
+    EXPECT_NE(told("tsconfig.json", kGood, bad), "") << bad;
+}
+
 struct Case {
   const char *path, *good, *bad;
 };
