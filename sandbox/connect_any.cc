@@ -64,7 +64,7 @@ asio::awaitable<error_code> AnyConnection::connect(tcp::socket& socket,
   const Over over(*race);
   const auto until = Clock::now() + timeout;
   const auto delay = std::min<Clock::duration>(kNextAddressAfter,
-                                               timeout / (static_cast<int>(addresses.size()) + 1));
+                                               timeout / 2 / static_cast<int>(addresses.size()));
   std::size_t n_begun = 0;
   while (!race->first && !cancelled_) {
     const bool all = n_begun == addresses.size();
@@ -72,7 +72,7 @@ asio::awaitable<error_code> AnyConnection::connect(tcp::socket& socket,
     if (Clock::now() >= until)
       co_return race->failed ? race->failed : error_code(asio::error::timed_out);
     if (!all && Clock::now() >= race->due) {
-      race->due = Clock::now() + delay;
+      race->due += delay;  // not from now on: a timer that is late would make them all late
       begin(race, wake_, addresses[n_begun++]);
       continue;
     }

@@ -20,9 +20,9 @@ class AnyConnection {
 
   // Connects `socket`, whose executor is one thread's, to the first of `addresses` that answers.
   // They are begun with in their order, each as soon as another has failed or kNextAddressAfter
-  // after the one before, which is not given up for that. `timeout` is of all together, and they
-  // share it: where there are too many for it the next one begins sooner. The error is the last
-  // that one of them gave; timed_out: all were silent; operation_aborted: cancel() was called.
+  // after the one before, which is not given up for that. `timeout` is of all together: where there
+  // are many they begin sooner, all in its first half. The error is the last that one of them gave;
+  // timed_out: all were silent; operation_aborted: cancel() was called.
   boost::asio::awaitable<boost::system::error_code> connect(
       boost::asio::ip::tcp::socket& socket, std::vector<boost::asio::ip::tcp::endpoint> addresses,
       std::chrono::milliseconds timeout);
