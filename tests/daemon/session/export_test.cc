@@ -291,6 +291,20 @@ TEST(SessionImport, IsOpenUnderItsLastTitle) {
       "First");
 }
 
+TEST(SessionImport, NothingGoesBackThatWentBackElsewhereAndWhatWasNotReadDoesNotWait) {
+  auto all = frames();
+  all.push_back(frame("lares/unread", {{"changes", true}, {"prompts", {"steered"}}}));
+  all.push_back(
+      frame("lares/going_back",
+            {{"turnId", 1}, {"undo", "there"}, {"files", {{"a.txt", "changed", "name"}}}}));
+  const auto out = imported({.session = "old", .root = "/there", .model = {}, .frames = all});
+  ASSERT_EQ(out.size(), all.size() + 3);
+  EXPECT_EQ(out[all.size() - 1]["params"], Json::object());
+  for (const std::size_t i : {all.size(), all.size() + 1})
+    EXPECT_EQ(out[i]["method"], "prompt/withdrawn");
+  EXPECT_EQ(out[all.size()]["params"]["id"], "steered");
+}
+
 TEST(SessionImport, SettingsThatChangedGiveNoRightsEither) {
   const auto with = [](const Json& settings) {
     auto all = frames();
