@@ -53,10 +53,9 @@ HttpConnection::HttpConnection(HttpServer& server, HttpStream::Socket socket, st
       crowded_(crowded) {}
 
 asio::awaitable<void> HttpConnection::run() {
-  const auto self = shared_from_this();
   stream_->start();
-  while (!stopping_ && co_await one_request()) {
-  }
+  bool goes_on = true;  // g++ 12 ends a loop with `&& co_await` in its condition in nonsense here
+  while (goes_on && !stopping_) goes_on = co_await one_request();
   co_await stream_->finish();
 }
 

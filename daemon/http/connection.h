@@ -17,7 +17,7 @@ class HttpAnswer;
 class HttpRequestParser;
 class HttpServer;
 
-class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
+class HttpConnection {
  public:
   // Empty token: none is asked for. `crowded`: there are too many already, and this one is only
   // told so.

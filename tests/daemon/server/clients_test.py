@@ -72,6 +72,7 @@ class ClientsTest(DaemonCase):
         told_apart = 32  # client_limits.h's: who comes after them is looked at at once
         clients = [self.silent() for _ in range(told_apart + 1)]
         self.assertEqual(self.daemon.process.wait(timeout=30), 1)
+        self.daemon.log.close()  # or its end would be taken for a fault of it
         self.assertEqual([closed(c) for c in clients], [b""] * len(clients))
         self.assertIn("laresd: serve clients: std::bad_alloc; start the daemon again\n", self.logged())
         self.assertIn('coroutine_failed what="serve clients" why=std::bad_alloc\n', self.logged())
