@@ -158,7 +158,7 @@ std::optional<DrawnGeneration::Ended> Completion::ended() const {
     case Answer::End::error:
       break;
   }
-  return Ended{Reason::failed, answer_->error()};
+  return Ended{Reason::failed, answer_->error(), answer_->no_memory()};
 }
 
 void Completion::count(GenerationUsage& usage) const {

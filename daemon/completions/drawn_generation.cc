@@ -91,7 +91,8 @@ asio::awaitable<bool> DrawnGeneration::evaluate() {
   };
   co_await of_->host.run_between(never, nothing, keep);
   const bool stopped = done.error->code == engine::Errc::cancelled;
-  finish({stopped ? Reason::cancelled : Reason::failed, stopped ? "" : done.error->message});
+  finish({stopped ? Reason::cancelled : Reason::failed, stopped ? "" : done.error->message,
+          done.error->code == engine::Errc::no_memory});
   co_return false;
 }
 
@@ -104,6 +105,10 @@ void DrawnGeneration::offer_prompt() { offer((prompt_tokens() - 1) / kPrefixEver
 void DrawnGeneration::finish(Ended how) {
   over_ = true;
   end_.reason = how.reason == Reason::cancelled && of_->ending ? Reason::ending : how.reason;
+  if (how.no_memory)
+    end_.refused = Refusal{
+        Refusal::Kind::not_ready,
+        fmt::format("generate: service unavailable: {}; ask again when others are done", how.what)};
   end_.what = std::move(how.what);
   end_.usage = {.prompt = prompt_tokens(),
                 .cached = !timeline_   ? 0

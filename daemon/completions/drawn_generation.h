@@ -49,6 +49,7 @@ class DrawnGeneration : public Generation, protected Drawing {
   struct Ended {
     Reason reason;
     std::string what = {};
+    bool no_memory = false;  // failed: for want of memory, so another try makes sense
   };
   virtual std::optional<Ended> ended() const = 0;        // nullopt: there is more to draw
   virtual void count(GenerationUsage& usage) const = 0;  // what was drawn

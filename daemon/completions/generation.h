@@ -82,7 +82,8 @@ struct GenerationEnd {
   } reason = Reason::stop;
   std::string what;
   GenerationUsage usage;
-  // failed: it did not begin, which was known too late for a status of its own
+  // failed: it did not begin, which was known too late for a status of its own, or had no memory
+  // to go on
   std::optional<Refusal> refused = std::nullopt;
 
   bool cut_off() const { return reason == Reason::length || reason == Reason::context; }

@@ -81,7 +81,7 @@ bool RawCompletion::draw() {
   } else if (token.error().code == engine::Errc::cancelled) {
     ended_ = {Reason::cancelled};
   } else {
-    ended_ = {Reason::failed, token.error().message};
+    ended_ = {Reason::failed, token.error().message, token.error().code == engine::Errc::no_memory};
   }
   say_what_is_whole();
   if (ended_) end_answer();

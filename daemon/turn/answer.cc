@@ -71,6 +71,7 @@ void Answer::sample_one() {
            : token.error().code == engine::Errc::too_long ? End::context_full
                                                           : End::error;
     error_ = token.error().message;
+    no_memory_ = token.error().code == engine::Errc::no_memory;
     return;
   }
   take(*token, thinking);

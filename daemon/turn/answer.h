@@ -57,6 +57,7 @@ class Answer {
 
   End end() const { return end_; }
   const std::string& error() const { return error_; }
+  bool no_memory() const { return no_memory_; }  // is the error, which may be over soon
   const std::string& kept_text() const { return kept_text_; }  // the content in Kept
   bool think_forced() const { return think_forced_; }
   std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
@@ -98,6 +99,7 @@ class Answer {
   std::size_t n_periodic_ = 0;  // tokens at the end that repeat themselves
   End end_ = End::open;
   std::string error_;
+  bool no_memory_ = false;
 };
 
 // What an answer is drawn with after `draw` that were given up: another seed, and not too cold, or

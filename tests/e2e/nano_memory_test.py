@@ -1,9 +1,11 @@
 """nano with hardly more memory than it takes: what is only kept for whoever comes makes room for who is there. nano_memory_test.py BIN"""
+import json
 import os
 import sys
 import unittest
 
 from nano_case import NanoCase
+from unix_http import UnixConnection
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "daemon", "scripted"))
 from client import Client  # noqa: E402
@@ -27,6 +29,20 @@ class Memory(NanoCase):
         sequences = self.sequences()
         self.assertLessEqual(sequences["bytes"], sequences["bytesMax"])
         self.assertEqual(sequences.get("refused", 0), 0)
+
+    def test_who_has_no_room_is_told_to_come_again(self):
+        text = " ".join(WORDS * 6000)
+        messages = [{"role": "user", "content": text}]
+        for path, body, kind in (("/v1/chat/completions", {"messages": messages}, "server_error"),
+                                 ("/v1/messages", {"messages": messages, "max_tokens": 2}, "overloaded_error"),
+                                 ("/v1/responses", {"input": text}, "server_error"),
+                                 ("/v1/completions", {"prompt": text, "max_tokens": 2}, "server_error")):
+            connection = UnixConnection(self.socket, timeout=240)
+            response = connection.ask("POST", path, {"model": "deepseek-v4-flash", **body})
+            error = json.loads(response.read())["error"]
+            self.assertEqual((response.status, response.getheader("Retry-After"), error["type"]), (503, "5", kind), error)
+            self.assertRegex(error["message"], r"service unavailable: .* it takes \S+ MB more, and of the \S+ MB that sequences may take")
+            connection.close()
 
 
 if __name__ == "__main__":

@@ -351,6 +351,31 @@ TEST_F(GeneratorTest, AFailureOfTheEngineIsSaid) {
       });
 }
 
+// As one that finds too many waiting: it may ask again.
+TEST_F(GeneratorTest, WhoHasNoMemoryIsRefusedForNow) {
+  const auto no_memory = engine::Errc::no_memory;
+  run({{.text = "x", .fail_sync = 0, .fails_with = no_memory},
+       {.text = "abcdef", .fail_at = 3, .fails_with = no_memory},
+       {.text = "abcdef", .fail_at = 3}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = user("x");
+        c.thinking = false;
+        for (const char* said : {"", "abc"}) {
+          auto asking = ask(g, c);
+          const Answered a = co_await std::move(asking);
+          EXPECT_EQ(a.content, said);
+          EXPECT_EQ(a.end.reason, Reason::failed);
+          if (!a.end.refused) co_return ADD_FAILURE();
+          EXPECT_EQ(a.end.refused->kind, Refusal::Kind::not_ready);
+          EXPECT_NE(a.end.refused->message.find("service unavailable: the script fails here"),
+                    std::string::npos)
+              << a.end.refused->message;
+        }
+        auto broken = ask(g, c);
+        EXPECT_FALSE((co_await std::move(broken)).end.refused);
+      });
+}
+
 TEST_F(GeneratorTest, OneAfterTheOtherAndNoMoreThanMayWait) {
   options.running_max = 1, options.queued_max = 1;
   run({{.text = "one"}, {.text = "two"}}, [](Generator& g) -> asio::awaitable<void> {

@@ -233,13 +233,19 @@ TEST_F(RawCompletionTest, ATextsIdsAreThoseOfItsControlTokensToo) {
 }
 
 TEST_F(RawCompletionTest, AFailureOfTheEngineIsSaidAndTheDaemonsEndToo) {
-  run({{.text = "abcdef", .fail_at = 3}, {.text = "x", .open_ended = true}},
+  run({{.text = "abcdef", .fail_at = 3},
+       {.text = "x", .fail_at = 0, .fails_with = engine::Errc::no_memory},
+       {.text = "x", .open_ended = true}},
       [](Generator& g) -> asio::awaitable<void> {
         auto asking = ask(g, raw("x"));
         const Answered a = co_await std::move(asking);
         EXPECT_EQ(a.content, "abc");
         EXPECT_EQ(a.end.reason, Reason::failed);
         EXPECT_EQ(a.end.what, "the script fails here");
+        EXPECT_FALSE(a.end.refused);
+        auto asking_again = ask(g, raw("x"));
+        const Answered full = co_await std::move(asking_again);
+        EXPECT_TRUE(full.end.refused && full.end.refused->kind == Refusal::Kind::not_ready);
         auto beginning = g.begin(raw("y"), {});
         auto generation = co_await std::move(beginning);
         if (!generation) co_return ADD_FAILURE();

@@ -109,7 +109,7 @@ class ScriptedTimeline final : public engine::Timeline {
       if (auto taken = take_play(); !taken) return tl::unexpected(std::move(taken.error()));
     }
     if (play_taken_ && play_.fail_sync >= 0)
-      return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+      return tl::unexpected(engine::Error{play_.fails_with, "the script fails here"});
     if (stop.stop_requested())
       return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
     const auto n = static_cast<std::int64_t>(prompt.size()) - common;
@@ -135,7 +135,7 @@ class ScriptedTimeline final : public engine::Timeline {
     if (play_.before_token) play_.before_token(at_);
     if (at_ == play_.fail_at ||
         (play_.fails_at_end && at_ == static_cast<std::int64_t>(said_.size())))
-      return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+      return tl::unexpected(engine::Error{play_.fails_with, "the script fails here"});
     Token wanted = *engine_.tokenizer().added(engine::kEos);
     if (play_.open_ended)
       wanted = said_[static_cast<std::size_t>(at_) % said_.size()];

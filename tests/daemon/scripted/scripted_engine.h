@@ -28,6 +28,7 @@ struct Play {
   std::int64_t fail_at = -1;    // next() fails before this token
   bool fails_at_end = false;    // next() fails in place of the end-of-sentence token
   std::int64_t fail_sync = -1;  // sync() fails (0)
+  engine::Errc fails_with = engine::Errc::malformed;
   // At these tokens it could have said this, with such a logprob
   std::map<std::int64_t, std::pair<std::string, float>> others;
   std::function<void()> at_sync;  // called on the engine's thread
