@@ -19,6 +19,7 @@
 #include "daemon/turn/shorten.h"
 #include "daemon/turn/small_model.h"
 #include "daemon/turn/until_stopped.h"
+#include "engine/shrinker.h"
 
 namespace lares::daemon {
 
@@ -217,6 +218,8 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   give_up_questions();
   asked_.turn_ended();
   resident_ = nullptr;
+  if (auto* const rests = dynamic_cast<engine::Rests*>(timeline_.get()))
+    rests->rest(engine::Rest::turns);
   if (!failure_.empty())
     result = {protocol::reason::kError, "write the session's journal: " + failure_, result.usage};
   open_.clear();
