@@ -14,6 +14,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -52,6 +53,36 @@ void with_a_file_system(const char* size, const std::function<void(const std::st
                        << ": 10 is no namespace, 11 no mount, 12 that the test failed";
 }
 constexpr const char* kRoomy = "size=1g";
+
+// A worktree on a file system of its own, and the options of a command in it with these limits.
+void with_growth(const Limits& limits,
+                 const std::function<void(const Scratch&, const RunOptions&)>& test,
+                 const char* size = kRoomy) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  with_a_file_system(size, [&](const std::string& below) {
+    const Scratch scratch(below);
+    auto options = in(scratch);
+    options.policy.limits = limits;
+    test(scratch, options);
+  });
+}
+
+// It would take more, or hang for ever, and is killed with this said.
+void grows_until_killed(const Limits& limits, const std::vector<std::string>& command,
+                        const char* said, const char* size = kRoomy) {
+  with_growth(
+      limits,
+      [&](const Scratch&, const RunOptions& options) {
+        const auto ran = run(command, options);
+        EXPECT_FALSE(ran.timed_out) << command.back();
+        EXPECT_EQ(ran.exit.signal, SIGKILL) << command.back();
+        EXPECT_NE(ran.output.find(said), std::string::npos)
+            << command.back() << ran.error << ran.output;
+      },
+      size);
+}
+std::vector<std::string> sh(const std::string& script) { return {"sh", "-c", script}; }
+std::vector<std::string> python(const std::string& script) { return {"python3", "-c", script}; }
 
 TEST(Limits, AForkBombStopsAtTheLimit) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
@@ -107,33 +138,16 @@ TEST(Limits, AFileStopsAtItsSize) {
 
 // Many files, each as small as anyone's: what counts is the file system.
 TEST(Limits, GrowthOfTheWorktreeStopsAtItsBytes) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    const Scratch scratch(below);
-    auto options = in(scratch);
-    options.policy.limits.growth_bytes = 32 << 20;
-    const auto ran = shell(
-        "i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done; echo "
-        "done",
-        options);
-    EXPECT_FALSE(ran.timed_out);
-    EXPECT_EQ(ran.exit.signal, SIGKILL);
-    EXPECT_NE(
-        ran.output.find("sandbox: killed, the command's processes have taken more than 32 MiB "
-                        "of the worktree's file system"),
-        std::string::npos)
-        << ran.output;
-  });
+  grows_until_killed(
+      {.growth_bytes = 32 << 20},
+      sh("i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done"),
+      "sandbox: killed, the command's processes have taken more than 32 MiB of the worktree's file "
+      "system");
 }
 
 TEST(Limits, GrowthOfTheWorktreeStopsAtItsFiles) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    const Scratch scratch(below);
-    auto options = in(scratch);
-    options.policy.limits.growth_inodes = 2000;
-    // Of a job in the background, whose orphans end all the time.
-    const auto ran = run({"python3", "-c", R"py(
+  // Of a job in the background, whose orphans end all the time.
+  grows_until_killed({.growth_inodes = 2000}, python(R"py(
 import os, time
 if os.fork() == 0:
     for i in range(10**6):
@@ -142,24 +156,14 @@ if os.fork() == 0:
             if os.fork() == 0: time.sleep(0.05)
             os._exit(0)
 time.sleep(60)
-)py"},
-                         options);
-    EXPECT_FALSE(ran.timed_out);
-    EXPECT_EQ(ran.exit.signal, SIGKILL);
-    EXPECT_NE(ran.output.find("have made more than 2000 files in the worktree's file system"),
-              std::string::npos)
-        << ran.output;
-  });
+)py"),
+                     "have made more than 2000 files in the worktree's file system");
 }
 
 TEST(Limits, GrowthLeavesWhatOthersNeed) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    const Scratch scratch(below);
-    auto options = in(scratch);
+  with_growth({}, [](const Scratch& scratch, RunOptions options) {
     // As much as there is: half of what was free is then the floor, which the command is far from.
-    const auto free = std::filesystem::space(scratch.wt).available;
-    options.policy.limits.free_bytes = free;
+    options.policy.limits.free_bytes = std::filesystem::space(scratch.wt).available;
     EXPECT_EQ(shell("head -c 16777216 /dev/zero > f; sleep 0.6; echo done", options).output,
               "done\n");
   });
@@ -168,26 +172,16 @@ TEST(Limits, GrowthLeavesWhatOthersNeed) {
 // On a file system of 64 MiB, which the test mounts for itself: two percent and half of what was
 // free are the same to a full disk.
 TEST(Limits, GrowthStopsBeforeTheFileSystemIsFull) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system("size=64m", [](const std::string& below) {
-    const Scratch scratch(below);
-    const auto ran = shell(
-        "i=0; while [ $i -lt 60 ]; do head -c 1048576 /dev/zero > f$i; sleep 0.02; i=$((i+1)); "
-        "done; while :; do :; done",
-        in(scratch));
-    EXPECT_NE(ran.output.find("MiB free in the worktree's file system"), std::string::npos)
-        << ran.error << ran.output;
-    EXPECT_EQ(ran.exit.signal, SIGKILL);
-  });
+  grows_until_killed(
+      {},
+      sh("i=0; while [ $i -lt 60 ]; do head -c 1048576 /dev/zero > f$i; sleep 0.02; i=$((i+1)); "
+         "done; while :; do :; done"),
+      "MiB free in the worktree's file system", "size=64m");
 }
 
 // What is removed again is not taken, and neither is what the host writes while the command waits.
 TEST(Limits, GrowthCountsWhatIsKeptByTheCommand) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    const Scratch scratch(below);
-    auto options = in(scratch);
-    options.policy.limits.growth_bytes = 256 << 20;
+  with_growth({.growth_bytes = 256 << 20}, [](const Scratch& scratch, const RunOptions& options) {
     EXPECT_EQ(shell("for i in 1 2 3 4 5 6 7; do head -c 67108864 /dev/zero > f; sleep 0.3; rm f; "
                     "sleep 0.3; done; echo done",
                     options)
@@ -210,12 +204,8 @@ TEST(Limits, GrowthCountsWhatIsKeptByTheCommand) {
 
 // The same while the command works.
 TEST(Limits, GrowthOfOthersIsNotTheCommands) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    const Scratch scratch(below);
+  with_growth({.growth_bytes = 128 << 20}, [](const Scratch& scratch, const RunOptions& options) {
     scratch.write("old", std::string(1 << 20, 'x'));
-    auto options = in(scratch);
-    options.policy.limits.growth_bytes = 128 << 20;
     std::atomic<bool> over = false;
     std::thread host([&] {
       while (scratch.read("works") == "<absent>" && !over)
@@ -239,34 +229,22 @@ TEST(Limits, GrowthOfOthersIsNotTheCommands) {
 
 // Who waits for it does not run.
 TEST(Limits, GrowthByThreadsAndTheirChildrenCounts) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    for (const char* work :
-         {"f = open('f', 'wb')\n  for i in range(16): f.write(bytes(12 << 20)); f.flush(); "
-          "time.sleep(0.2)\n  while True: pass",
-          "subprocess.run(['sh', '-c', 'for i in 1 2 3 4 5 6 7 8; do head -c 25165824 /dev/zero > "
-          "$i; "
-          "sleep 0.4; done; while :; do :; done'])"}) {
-      const Scratch scratch(below);
-      auto options = in(scratch);
-      options.policy.limits.growth_bytes = 32 << 20;
-      const auto ran = run(
-          {"python3", "-c",
-           "import subprocess, threading, time\ndef work():\n  " + std::string(work) +
-               "\nt = threading.Thread(target=work)\nt.start()\nt.join()\n"
-               "print('done')\n"},
-          options);
-      EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
-          << work << ran.output;
-    }
-  });
+  for (const char* work :
+       {"f = open('f', 'wb')\n  for i in range(16): f.write(bytes(12 << 20)); f.flush(); "
+        "time.sleep(0.2)\n  while True: pass",
+        "subprocess.run(['sh', '-c', 'for i in 1 2 3 4 5 6 7 8; do head -c 25165824 /dev/zero > "
+        "$i; "
+        "sleep 0.4; done; while :; do :; done'])"})
+    grows_until_killed(
+        {.growth_bytes = 32 << 20},
+        python("import subprocess, threading, time\ndef work():\n  " + std::string(work) +
+               "\nt = threading.Thread(target=work)\nt.start()\nt.join()\nprint('done')\n"),
+        "have taken more than 32 MiB");
 }
 
 // What is kept from a look counts as all that was taken.
 TEST(Limits, GrowthThatIsOutOfSightCounts) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  with_a_file_system(kRoomy, [](const std::string& below) {
-    for (const char* script : {R"py(
+  for (const char* script : {R"py(
 import os, time
 os.mkdir('d')
 files = [open(f'd/{i}', 'wb') for i in range(100)]
@@ -275,14 +253,14 @@ for file in files: file.write(bytes(1 << 20)); file.flush()
 time.sleep(0.1)
 while True: pass
 )py",
-                               R"py(
+                             R"py(
 import os, time
 held = []
 for i in range(100):
     held.append(open('f', 'wb')); os.unlink('f'); os.posix_fallocate(held[-1].fileno(), 0, 1 << 20)
 while True: pass
 )py",
-                               R"py(
+                             R"py(
 import mmap, os
 held = []
 for i in range(100):
@@ -291,8 +269,8 @@ for i in range(100):
     os.unlink('f')
 while True: pass
 )py",
-                               // A table of descriptors of a thread's own, by close_range(2).
-                               R"py(
+                             // A table of descriptors of a thread's own, by close_range(2).
+                             R"py(
 import ctypes, os, threading
 def work():
     ctypes.CDLL(None).syscall(436, 900, 900, 2)
@@ -303,8 +281,8 @@ def work():
     while True: pass
 threading.Thread(target=work).start()
 )py",
-                               // The first thread ends, and only that.
-                               R"py(
+                             // The first thread ends, and only that.
+                             R"py(
 import ctypes, os, threading, time
 def work():
     time.sleep(0.3)
@@ -315,16 +293,8 @@ def work():
     while True: pass
 threading.Thread(target=work).start()
 ctypes.CDLL(None).syscall(60, 0)
-)py"}) {
-      const Scratch scratch(below);
-      auto options = in(scratch);
-      options.policy.limits.growth_bytes = 32 << 20;
-      const auto ran = run({"python3", "-c", script}, options);
-      EXPECT_FALSE(ran.timed_out) << script;
-      EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
-          << script << ran.output;
-    }
-  });
+)py"})
+    grows_until_killed({.growth_bytes = 32 << 20}, python(script), "have taken more than 32 MiB");
 }
 
 TEST(Limits, AProcessStopsAtItsCpuTime) {
