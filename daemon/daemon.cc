@@ -150,6 +150,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                      .network_allow = options.network_allow,
                      .defaults = options.defaults,
                      .wake = options.wake,
+                     .command_timeout_ms = options.command_timeout_ms,
                      .changed =
                          [&] {
                            if (told) told->sessions_changed();

@@ -25,6 +25,7 @@ struct DaemonOptions {
   std::string sandbox_launcher;            // path of lares-sandbox
   std::string mcp_config;                  // the user's own; empty: no MCP servers
   std::vector<std::string> network_allow;  // hosts that commands may reach
+  int command_timeout_ms = 0;              // of commands and of the tests; 0: the tools' own
   std::string config_dir;   // the user's own hooks.json and AGENTS.md; empty: neither
   std::string home;         // where the user's own skills are; empty: none
   std::string listen;       // parse_listen_address() takes it; empty: no TCP

@@ -130,6 +130,8 @@ int run(int argc, char** argv) {
   options.model_directory = model;
   options.sandbox_launcher = beside_this_executable("lares-sandbox");
   options.network_allow = settings->list("network_allow");
+  if (const auto seconds = settings->whole("command_timeout"))
+    options.command_timeout_ms = static_cast<int>(*seconds * 1000);
   options.config_dir = config_dir();
   options.mcp_config = options.config_dir.empty() ? "" : options.config_dir + "/mcp.json";
   options.home = daemon::skills_home();

@@ -44,7 +44,7 @@ constexpr Example kExamples[] = {
     {"lares rules", "lares rules add bash 'npm test *' allow"},
     {"lares rules add", "lares rules add bash 'npm test *' allow --user"},
     {"lares rules remove", "lares rules remove bash 'npm test *'"},
-    {"lares config", "lares config set memory 64        lares config get model"},
+    {"lares config", "lares config set memory 64        lares config set command_timeout 1800"},
     {"lares config get", "lares config get model"},
     {"lares config set", "lares config set model ~/models/DeepSeek-V4-Flash"},
     {"lares config unset", "lares config unset memory"},

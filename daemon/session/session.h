@@ -86,6 +86,7 @@ struct SessionWorld {
   std::vector<std::string> network_allow;
   TurnSettings defaults;
   Wake wake = Wake::attended;
+  int command_timeout_ms = 0;     // tools::BuiltinOptions; 0: its own
   std::function<void()> changed;  // some session's state changed
 };
 

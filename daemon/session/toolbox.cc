@@ -18,6 +18,7 @@ tools::BuiltinOptions Session::builtin_options() const {
   builtin.viewable = skill_directories(world_.home);
   builtin.no_sandbox = info_.settings.no_sandbox;
   builtin.network_allow = world_.network_allow;
+  if (world_.command_timeout_ms > 0) builtin.command_timeout_ms = world_.command_timeout_ms;
   builtin.had_shell = had_shell_ || turn_log_.called(tools::kBashTool);
   builtin.threads = world_.tool_threads;
   builtin.on_network = [log = world_.log,

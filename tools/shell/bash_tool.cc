@@ -70,6 +70,10 @@ constexpr std::string_view kResetNote =
     "The persistent bash shell was reset and its background jobs were killed; the next bash call "
     "starts from the workspace with a fresh current directory and environment.";
 
+constexpr std::string_view kTimeoutNote =
+    "[the user's setting command_timeout allows no longer; what takes longer runs in the "
+    "background]";
+
 // Before the first result of a shell, where the model has worked in another and was not told that
 // it is gone.
 constexpr std::string_view kNotBegunNote =
@@ -542,6 +546,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
         "output:\n",
         std::max(1, options_.command_timeout_ms / 1000));
     out += text;
+    add_told(out, kTimeoutNote);
     add_told(out, sandbox_says);
     add_told(out, moved);
     tell_reset(out);

@@ -14,6 +14,7 @@ namespace lares::tools {
 struct TestRun {
   bool ran = false;  // else `text` says why not
   bool passed = false;
+  bool timed_out = false;  // after BuiltinOptions::command_timeout_ms: neither passed nor failed
   bool counted = false;  // the output was understood
   int total = 0, failed = 0, skipped = 0;
   std::string text;

@@ -28,6 +28,8 @@ namespace {
 constexpr auto kLivenessEvery = std::chrono::milliseconds(250),
                kDrain = std::chrono::milliseconds(200);
 constexpr std::size_t kTimeoutLines = 20;
+constexpr std::string_view kAllowsNoLonger =
+    "; the user's setting command_timeout allows no longer";
 constexpr int kPatience = 20;  // times as long as they took before
 
 constexpr const char* kDescription =
@@ -184,6 +186,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                 ? fmt::format("; they took {} seconds before: is there a loop that does not end?)",
                               seconds(before->took))
                 : ")";
+    if (patience.count() == options.command_timeout_ms) text += kAllowsNoLonger;
     const std::string said = output.text();
     text += last_lines(said, kTimeoutLines);
     text += line_of_sandbox(said, options, sensitive);
@@ -191,7 +194,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
     if (!moved.empty()) text += "\n" + moved;
     // Who is right may need longer than before; the next run is given the time there is.
     if (known) before->took = std::chrono::milliseconds::zero();
-    TestRun late{.ran = true, .text = std::move(text)};
+    TestRun late{.ran = true, .timed_out = true, .text = std::move(text)};
     co_return late;
   }
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)

@@ -97,9 +97,13 @@ void list(const Settings& settings, bool json) {
     const bool on_one_line = !narrow &&
                              columns(value) + 2 + static_cast<int>(s.what.size()) <= kValueColumns;
     if (on_one_line) value += "  " + std::string(s.what);
-    if (const int filled = columns(value); filled < kValueColumns && !narrow)
-      value.append(static_cast<std::size_t>(kValueColumns - filled), ' ');
     const std::string from = v.from == "environment" ? daemon::environment_name(s) : v.from;
+    // A long name beside it takes its room, where it has some.
+    const int wide = std::max(0, static_cast<int>(s.key.size()) - kKeyColumns) +
+                     std::max(0, static_cast<int>(from.size()) - kFromColumns);
+    if (const int filled = columns(value), padded = kValueColumns - wide;
+        filled < padded && !narrow)
+      value.append(static_cast<std::size_t>(padded - filled), ' ');
     print_line(fmt::format("{} {} {}",
                            t.paint(Style::bold, fmt::format("{:<{}}", s.key, kKeyColumns)), value,
                            t.paint(v.from == "default" ? Style::dim : Style::cyan, from)));

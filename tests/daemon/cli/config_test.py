@@ -61,7 +61,7 @@ class ConfigTest(CliCase):
         status, out, err = self.lares("config")
         self.assertEqual((status, err), (0, ""))
         self.assertLessEqual(len(out.splitlines()), 24)
-        for shown in ("nano, which comes with Lares", "checkpoint directory that the daemon loads", self.file):
+        for shown in ("nano, which comes with Lares", "its checkpoint", "300  seconds until a command is ended", self.file):
             self.assertIn(shown, out)
         self.assertRegex(out, "(?m)^socket .*LARES_SOCKET$")
 

@@ -15,9 +15,9 @@
 // $LARES_TEST_CLIENTS, $LARES_TEST_FIRST_BYTE_MS: client_limits.h's;
 // $LARES_TEST_HTTP=quick: HTTP's patience is a second where it was a minute; $LARES_TEST_LISTEN: as
 // --listen; $LARES_TEST_CLOSED="N BYTES": of closed sessions; $LARES_TEST_IDLE_MS: until an idle
-// one is put away; $LARES_TEST_WAKE=never: no session goes on by itself; $LARES_TEST_PEEK=throws:
-// there is no memory wherever it looks at what a client says first. It also answers what
-// http_routes.h says.
+// one is put away; $LARES_TEST_COMMAND_MS: until a command is ended; $LARES_TEST_WAKE=never: no
+// session goes on by itself; $LARES_TEST_PEEK=throws: there is no memory wherever it looks at what a
+// client says first. It also answers what http_routes.h says.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -89,6 +89,8 @@ int main(int argc, char** argv) {
   }
   if (const char* ms = std::getenv("LARES_TEST_IDLE_MS"))
     options.kept_limits.idle = std::chrono::milliseconds(std::atoll(ms));
+  if (const char* ms = std::getenv("LARES_TEST_COMMAND_MS"))
+    options.command_timeout_ms = std::atoi(ms);
   if (const char* listen = std::getenv("LARES_TEST_LISTEN")) options.listen = listen;
   if (const char* wake = std::getenv("LARES_TEST_WAKE"); wake && std::string_view(wake) == "never")
     options.wake = daemon::Wake::never;

@@ -551,6 +551,14 @@ class WorktreesTest(GitRoot, unittest.TestCase):
         self.assertIn("whether the tests pass is not known, they were not run: git clean -fdx", err)
         self.assertEqual(self.read("precious"), "mine")
 
+    def test_tests_that_take_too_long_are_no_fault_of_the_code(self):
+        self.write(".lares/config.json", '{"test": "echo begun; sleep 60"}')
+        self.daemon = Daemon(EXECUTABLE, self.home, [{"text": THINK + "Done."}, {"text": THINK + "never said"}], LARES_TEST_COMMAND_MS="1000")
+        status, out, err = self.lares("run", "--until-tests-pass", "Do it.")
+        self.assertEqual((status, out.strip()), (3, "Done."), err)
+        self.assertIn("whether the tests pass is not known: tests timed out after 1 seconds (echo begun; sleep 60); the user's setting command_timeout allows no longer", err)
+        self.assertNotIn("fix the code", err)
+
     # ---- best of several
 
     def best_of(self, *edits, more=()):

@@ -296,7 +296,8 @@ TEST_F(TestRuns, Go) {
 TEST_F(TestRuns, TimeoutIsSaid) {
   dir_.write(".lares/test", "echo begun; sleep 60\n");
   EXPECT_EQ(run(json::object(), 1000).text,
-            "tests timed out after 1 seconds (sh .lares/test)\n  begun");
+            "tests timed out after 1 seconds (sh .lares/test); the user's setting command_timeout "
+            "allows no longer\n  begun");
 }
 // What took no time before and does not end now hangs; what may compile is given the time there is.
 TEST_F(TestRuns, QuickTestsThatHangAreStoppedBeforeTheLimit) {
