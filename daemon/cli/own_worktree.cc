@@ -1,5 +1,8 @@
 #include "daemon/cli/own_worktree.h"
 
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,7 +18,10 @@ constexpr int kTitleColumns = 60;
 
 Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::SessionCreate request,
                                                      const std::string& prompt) {
-  request.title = clip(one_line(prompt.substr(0, 4 * kTitleColumns)), kTitleColumns, "");
+  // What is piped in, and where the person stands, comes behind an empty line.
+  const std::string task = prompt.substr(
+      0, std::min(prompt.find("\n\n"), std::size_t{4} * kTitleColumns));
+  request.title = clip(one_line(task), kTitleColumns, "");
   protocol::WorktreeCreate create;
   create.create = std::move(request), create.worktree = true;
   return link.call<protocol::WorktreeCreated>(create, kFilesTimeout);

@@ -17,6 +17,8 @@
 #include "daemon/cli/piped_stdin.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/print.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/user_directory.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/client/link.h"
 #include "daemon/protocol/protocol.h"
@@ -50,7 +52,22 @@ Result<std::string> newest_session(const DaemonOptions& daemon, const std::strin
   if (listed->sessions.empty())
     return tl::unexpected(Error{
         fmt::format("--continue: there is no session about {} yet; without it one begins", root)});
-  return listed->sessions.front().session_id;
+  const auto& newest = listed->sessions.front();
+  if (!daemon.json) {
+    const Terminal terminal = Terminal::detect(STDERR_FILENO);
+    print_err("{}\n",
+              terminal.paint(Style::dim, fmt::format("goes on with session {}: {}",
+                                                     newest.session_id, printable(newest.title))));
+  }
+  return newest.session_id;
+}
+
+// Where it cannot be told, what the session is asked for says why.
+bool is_about(const DaemonOptions& daemon, const std::string& session, const std::string& root) {
+  Link link;
+  if (!reach(link, daemon)) return false;
+  const auto info = link.call<protocol::SessionInfo>(protocol::SessionGet{session});
+  return info && info->root == root;
 }
 
 int turn_command(int argc, const char* const* argv, const char* name, const char* what,
@@ -104,6 +121,9 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {
     return say_why_not(fmt::format("{}: {}", name, wrong), kExitUsage, daemon.json);
   }
+  std::string here = root.empty() ? "" : directory_below(root);
+  if (!here.empty() && !turn.session.empty() && !is_about(daemon, turn.session, root)) here.clear();
+  prompt = told_from(names_from(prompt, root, here), here);
   if (!all_of_it) prompt = with_what_is_piped(std::move(prompt), name);
   if (prompt.size() > protocol::kPromptBytesMax) {
     return say_why_not(

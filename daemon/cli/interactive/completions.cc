@@ -133,14 +133,15 @@ Typed typed_name(std::string_view before) {
   return out;
 }
 
-Completions names_for(const Typed& typed, const std::string& root) {
+Completions names_for(const Typed& typed, const std::string& root, const std::string& directory) {
   Completions out{.word = std::string(typed.whole), .candidates = {}, .becomes = {}};
   bool at = true;  // they begin as the word does
   Case by = Case::exact;
   for (const Case each : {Case::exact, Case::folded}) {
     by = each;
     at = true;
-    out.candidates = names_at(root, typed.name, by);
+    if (!directory.empty()) out.candidates = names_at(root + "/" + directory, typed.name, by);
+    if (out.candidates.empty()) out.candidates = names_at(root, typed.name, by);
     if (!out.candidates.empty()) break;
     at = false;
     out.candidates = names_anywhere(root, typed.name, by);
@@ -178,7 +179,8 @@ void add_skills(std::string_view beginning, const std::string& root,
 
 }  // namespace
 
-Completions completions_of(std::string_view before, const std::string& root) {
+Completions completions_of(std::string_view before, const std::string& root,
+                           const std::string& directory) {
   Completions out{
       .word = std::string(before), .candidates = slash_completions(before), .becomes = {}};
   add_skills(before, root, out.candidates);
@@ -188,7 +190,7 @@ Completions completions_of(std::string_view before, const std::string& root) {
   }
   const Typed typed = typed_name(before);
   if (typed.name.empty() && !typed.marked) return out;
-  out = names_for(typed, root);
+  out = names_for(typed, root, directory);
   if (!out.candidates.empty() || !typed.quoted) return out;
   // A quote of the text itself
   const std::size_t blank = before.find_last_of(kEndsWord);
@@ -196,7 +198,8 @@ Completions completions_of(std::string_view before, const std::string& root) {
   if (word.empty()) return out;
   const bool marked = word.starts_with('@');
   return names_for(
-      {.whole = word, .name = std::string(word.substr(marked ? 1 : 0)), .marked = marked}, root);
+      {.whole = word, .name = std::string(word.substr(marked ? 1 : 0)), .marked = marked}, root,
+      directory);
 }
 
 }  // namespace lares::cli

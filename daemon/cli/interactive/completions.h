@@ -19,10 +19,12 @@ struct Completions {
   std::string becomes;
 };
 
-// Commands and skills where the line is one, else files and directories below `root`: those whose
-// path begins as the word does, perhaps behind an @. Where none does, what git tracks by that name,
+// Commands and skills where the line is one, else files and directories: those whose path from
+// `directory`, below `root` (empty: the root itself), else from the root, begins as the word does,
+// perhaps behind an @. Where none does, what git tracks by that name,
 // wherever it lies, and then what it neither tracks nor ignores; and where nothing does, the same
 // with small and capital letters of ASCII alike.
-Completions completions_of(std::string_view before_cursor, const std::string& root);
+Completions completions_of(std::string_view before_cursor, const std::string& root,
+                           const std::string& directory);
 
 }  // namespace lares::cli

@@ -14,6 +14,7 @@
 #include "daemon/cli/interactive/line_editor.h"
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
+#include "daemon/cli/user_directory.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/client/start.h"
 #include "daemon/protocol/nano_directory.h"
@@ -42,6 +43,7 @@ void on(const Happening& h, F f) {
 
 Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options)
     : options_(std::move(options)),
+      directory_(directory_below(options_.root)),
       screen_(STDOUT_FILENO, Terminal::detect(STDOUT_FILENO)),
       transcript_(screen_, {.answer_live = true, .show_thinking = false, .fold_output = true}),
       view_(screen_, transcript_),
@@ -65,7 +67,8 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
       .leave = [this] { input_->stop(); },
       .escaped = [this] { escaped(); },
       .edit = [this](const std::string& text) { return edit(text); },
-      .completions = [this](std::string_view before) { return completions_of(before, root()); }};
+      .completions =
+          [this](std::string_view before) { return completions_of(before, root(), directory()); }};
   plain_ = !screen_.terminal().is_terminal;
   if (plain_)
     input_ = std::make_unique<PlainInput>(screen_, std::move(events));
@@ -411,6 +414,7 @@ void Interactive::left_session() {
   interrupting_ = false;
   shown_turn_ = 0;
   last_answer_.clear();
+  told_where_ = false;
 }
 
 // All of them at once, so that they stand in the order in which they were sent. A question is one

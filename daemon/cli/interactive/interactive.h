@@ -78,6 +78,7 @@ class Interactive {
   void remember(const std::string& line);
   void said(const std::string& line, std::string_view how);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
+  std::string from_here(const std::string& line);
   void own_command(const std::string& line);
   std::optional<std::string> edit(const std::string& text);
   // Until `use` comes back; it hears from the other whether it must do so now.
@@ -121,10 +122,12 @@ class Interactive {
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
   std::string one_row(std::string_view text) const;
   const std::string& root() const;  // of the session, or of the one that the next prompt begins
+  std::string directory() const;    // below the root, where the person stands; empty: at the root
   daemon::Skills skills() const;
   bool calls_skill(std::string_view name) const;
 
   const InteractiveOptions options_;
+  const std::string directory_;  // below options_.root
   Link link_;
   Screen screen_;
   Transcript transcript_;
@@ -150,7 +153,7 @@ class Interactive {
   std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
-       told_how_to_stop_ = false, history_failed_ = false,
+       told_how_to_stop_ = false, told_where_ = false, history_failed_ = false,
        planned_ = false;  // under /policy plan, and not carried out
   int exit_ = 0;
 };

@@ -14,6 +14,7 @@
 #include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/user_directory.h"
 #include "daemon/protocol/policies.h"
 #include "daemon/shown/change_set.h"
 #include "daemon/shown/text.h"
@@ -99,7 +100,14 @@ void Interactive::submitted(const std::string& line) {
   }
   remember(line);
   said(line, talk_.running_turn() != 0 ? "steers the running turn" : "");
-  say(line, "steer", "work");
+  say(from_here(line), "steer", "work");
+}
+
+// In a session it is told once where the person stands.
+std::string Interactive::from_here(const std::string& line) {
+  const std::string here = directory();
+  const std::string prompt = names_from(line, root(), here);
+  return std::exchange(told_where_, true) ? prompt : told_from(prompt, here);
 }
 
 void Interactive::say(const std::string& text, std::string_view delivery, std::string_view mode) {
@@ -199,9 +207,9 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
     case Slash::prefix:
       return prefix();
     case Slash::ask:
-      return say(line.argument, "steer", "ask");
+      return say(from_here(line.argument), "steer", "ask");
     case Slash::queue:
-      return say(line.argument, "queue", "work");
+      return say(from_here(line.argument), "queue", "work");
     case Slash::compact:
       return compact(line.argument);
     case Slash::thinking:
@@ -225,6 +233,11 @@ daemon::Skills Interactive::skills() const {
 
 const std::string& Interactive::root() const {
   return talk_.has_session() ? talk_.session().root : options_.root;
+}
+
+std::string Interactive::directory() const {
+  const bool about_it = options_.worktree || root() == options_.root;
+  return about_it ? directory_ : "";
 }
 
 bool Interactive::calls_skill(std::string_view name) const {

@@ -9,7 +9,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
 from cli_case import THINK, CliCase
-from client import call
+from client import Client, call
 
 
 class SessionsTest(CliCase):
@@ -45,6 +45,24 @@ class SessionsTest(CliCase):
         self.assertEqual((status, out.strip()), (0, "Two."), err)
         first = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]
         self.assertEqual((first["title"], first["nTurns"]), ("First.", 2))
+
+    def test_where_a_person_stands_below_the_top_is_told_once_and_names_are_looked_for_there(self):
+        self.write("top.py", "x\n")
+        src = os.path.join(self.root, "src")
+        os.mkdir(src)
+        self.write("src/f.py", "x\n")
+        self.start(*[THINK + "Yes."] * 4)
+        self.assertEqual(self.lares("run", "Look at @f.py and @top.py.", where=src)[0], 0)
+        self.assertEqual(self.lares("ask", "--continue", "And @f.py?", where=src)[0], 0)
+        self.assertEqual(self.lares("run", "Look at @top.py.")[0], 0)
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        said = []
+        for session in c.call("session/list")["sessions"]:
+            events = c.call("session/history", sessionId=session["sessionId"], after=0)["events"]
+            said += [e["params"]["content"] for e in events if e["method"] == "prompt/accepted"]
+        here = "\n\n(I am in src/.)"
+        self.assertEqual(sorted(said), ["And @src/f.py?" + here, "Look at @src/f.py and @top.py." + here, "Look at @top.py."])
 
     def test_ask_and_run_mean_the_same_in_each_others_sessions(self):
         self.start(THINK + "One.", THINK + "Text" + self.edit())
