@@ -86,7 +86,11 @@ class OneTurn final : public Follower {
     if (!worktree_) return link_.call<protocol::SessionInfo>(request);
     auto made = create_in_worktree(link_, std::move(request), prompt_);
     if (!made) return tl::unexpected(std::move(made.error()));
-    if (!daemon_.json) view_.note(Style::dim, worktree_told(*made));
+    if (!daemon_.json) {
+      view_.note(Style::dim, worktree_told(*made));
+      if (const auto lacks = worktree_lacks(*made); !lacks.empty())
+        view_.note(Style::yellow, lacks);
+    }
     return std::move(made->session);
   }
 

@@ -17,4 +17,8 @@ Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::Sessi
 // Where it works and how that comes back, in one line.
 std::string worktree_told(const protocol::WorktreeCreated& made);
 
+// Which directories of well-known names, such as node_modules, the repository has and that worktree
+// has not, in one line; empty: none. Reads directories.
+std::string worktree_lacks(const protocol::WorktreeCreated& made);
+
 }  // namespace lares::cli

@@ -108,6 +108,7 @@ class BestOf {
     create.settings.unattended = "skip";  // nobody can follow several at once
     auto made = create_in_worktree(link_, std::move(create), prompt_);
     if (!made) return tl::unexpected(std::move(made.error()));
+    if (const auto lacks = worktree_lacks(*made); number == 1 && !lacks.empty()) say(lacks, "\n");
     Attempt a;
     a.number = number, a.branch = made->branch, a.session = std::move(made->session),
     a.prompt_id = fresh_prompt_id();
@@ -346,10 +347,11 @@ class BestOf {
       print_err("the attempts are in their worktrees; `lares worktrees` lists them\n");
   }
 
-  void say(const std::string& what) {
+  // On a terminal the next takes its place, unless `end` says otherwise.
+  void say(const std::string& what, const char* end = "") {
     if (daemon_.json || (!err_.is_terminal && what.empty())) return;
     if (!err_.is_terminal) return print_err("{}\n", what);
-    print_err("\r\x1b[2K{}", what);
+    print_err("\r\x1b[2K{}{}", what, end);
   }
 
   const DaemonOptions& daemon_;

@@ -58,6 +58,8 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
              .in_worktree =
                  [this](const protocol::WorktreeCreated& made) {
                    view_.note(Style::dim, worktree_told(made));
+                   if (const auto lacks = worktree_lacks(made); !lacks.empty())
+                     view_.note(Style::yellow, lacks);
                    transcript_.set_root(made.session.root);
                  },
              .left = [this] { left_session(); }}) {

@@ -89,6 +89,19 @@ class WorktreesTest(GitRoot, unittest.TestCase):
 
     # ---- making one
 
+    def test_what_it_lacks_of_what_programs_made_is_said_at_the_beginning(self):
+        self.write(".gitignore", "node_modules\n.venv\n*.log\n")
+        self.write("vendor/kept.txt", "tracked\n")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "ignore")
+        self.start(*[THINK + "Done."] * 3)
+        self.assertNotIn("does not keep", self.lares("run", "--worktree", "Go.")[2])
+        for path in ("node_modules/dep/index.js", "vendor/node_modules/x.js", ".venv/bin/python"):
+            self.write(path, "x\n")
+        said = "git does not keep .venv, node_modules, vendor/node_modules, so the worktree lacks them: what needs them fails there until a command makes them"
+        self.assertEqual(self.lares("run", "--worktree", "Go.")[2].count(said), 1)
+        self.assertEqual(self.lares("run", "--best-of", "2", "Go.")[2].count(said), 1)
+
     def test_it_begins_as_the_users_files_are_and_leaves_them_alone(self):
         self.write("a.txt", "one\ntwo\n")
         self.write("new/file.txt", "new\n")
