@@ -22,6 +22,24 @@ std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange
   return out;
 }
 
+// For a shell.
+std::string quoted(std::string_view word) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%=";
+  if (word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
+  std::string out = "'";
+  for (const char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+// What a session did is not on its branch before somebody commits it there.
+std::string how_to_merge(const WorktreeRecord& record) {
+  return fmt::format(
+      "commit what you have; then `cd {0} && git add -A && git commit -m {1}` commits what it has, "
+      "and `git merge {1}` in {2} merges that",
+      quoted(record.root), record.branch, quoted(record.worktree_of));
+}
+
 tools::Selection paths_of(const std::vector<tools::SnapshotChange>& changes) {
   tools::Selection out;
   for (const auto& change : changes) out.paths.push_back(change.path);
@@ -68,11 +86,11 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord
   if (!merged) co_return failed(merged.error());
   if (!merged->conflicts.empty()) {
     const std::size_t n = merged->conflicts.size();
-    co_return tl::unexpected(refusal(
-        Code::conflict,
-        fmt::format("{}: nothing was applied, for {} conflict{}: {}", what, n, n == 1 ? "" : "s",
-                    listed(merged->conflicts)),
-        fmt::format("merge the branch {} with git, or work in {}", record.branch, record.root)));
+    co_return tl::unexpected(
+        refusal(Code::conflict,
+                fmt::format("{}: nothing was applied, for {} conflict{}: {}", what, n,
+                            n == 1 ? "" : "s", listed(merged->conflicts)),
+                how_to_merge(record)));
   }
   protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of,
                                     .changes = told(merged->changes)};

@@ -373,6 +373,21 @@ class WorktreesTest(GitRoot, unittest.TestCase):
         self.assertEqual((self.git("status", "--porcelain"), self.read("a.txt"), self.read("c.txt")), before)
         self.assertTrue(os.path.exists(os.path.join(self.root, ".gitignore")))
 
+    def test_what_a_conflict_says_to_do_merges_what_the_session_did(self):
+        self.start(bash("sed -i s/one/session/ a.txt; echo c > c.txt"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "It's a change")[0], 0)
+        self.write("a.txt", self.read("a.txt").replace("one", "user"))
+        status, _, err = self.lares("apply")
+        self.assertEqual(status, 1)
+        self.git("commit", "-q", "-a", "-m", "mine")
+        env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
+        env.update({f"GIT_{who}_{what}": "t@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")})
+        ran = [subprocess.run(["sh", "-c", command], cwd=self.root, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for command in re.findall("`(.*?)`", err)]
+        self.assertEqual([p.returncode for p in ran], [0, 1], (err, ran))
+        self.assertIn(b"CONFLICT (content): Merge conflict in a.txt", ran[1].stdout)
+        self.assertRegex(self.read("a.txt"), r"<<<<<<< HEAD\nuser\n=======\nsession\n>>>>>>> ")
+        self.assertEqual(self.read("c.txt"), "c\n")  # a new file, too
+
     def test_undo_leaves_alone_what_changed_since(self):
         self.start(bash("echo x > b.txt"), THINK + "Done.")
         self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
