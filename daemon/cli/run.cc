@@ -22,6 +22,7 @@
 #include "daemon/cli/which_session.h"
 #include "daemon/client/link.h"
 #include "daemon/protocol/protocol.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 
@@ -39,7 +40,8 @@ std::string with_what_is_piped(std::string prompt, const char* name) {
   return with_stdin(std::move(prompt), piped.text);
 }
 
-// That a prompt can be sent to. A task goes on with the newest that is not a question.
+// That a prompt can be sent to. A task goes on with the newest that is not a question; which that
+// is, is said.
 Result<std::string> newest_session(const DaemonOptions& daemon, const std::string& root,
                                    const std::string& mode) {
   Link link;

@@ -9,6 +9,7 @@
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/reach.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/shown/change_set.h"
 
 namespace lares::cli {
 
@@ -16,7 +17,9 @@ namespace protocol = daemon::protocol;
 
 void keep_about(std::vector<protocol::SessionInfo>& sessions, bool may_change) {
   std::erase_if(sessions, [](const auto& s) { return s.last_seq <= 1; });
-  const auto asks = [](const auto& s) { return s.settings.mode == "ask" && s.n_turns <= 1; };
+  const auto asks = [](const auto& s) {
+    return s.settings.mode == "ask" && s.n_turns <= 1 && !shown::is_review(s.title);
+  };
   if (may_change && !std::ranges::all_of(sessions, asks)) std::erase_if(sessions, asks);
 }
 

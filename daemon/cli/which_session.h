@@ -11,8 +11,9 @@
 
 namespace lares::cli {
 
-// Of a list that begins with the newest, those that have a prompt; where `may_change`, without those
-// of a single question, which changed nothing, unless there are no others.
+// Of a list that begins with the newest, those that have a prompt; where `may_change`, without
+// those of a single question, which changed nothing, unless there are no others. A review is none:
+// what it finds is to be mended.
 void keep_about(std::vector<daemon::protocol::SessionInfo>& sessions, bool may_change);
 
 struct WhichSession {

@@ -16,6 +16,7 @@ constexpr std::size_t kGitBytesMax = 64u << 20;
 constexpr std::size_t kLogBytesMax = 16u << 10;
 constexpr const char* kLogCommitsMax = "-50";
 constexpr std::size_t kNamesShownMax = 5;
+constexpr std::string_view kReviewBegins = "Review ";
 constexpr std::string_view kFileBegins = "diff --git ", kNextFileBegins = "\ndiff --git ";
 
 // Of what git says.
@@ -222,11 +223,13 @@ std::string nothing_told(const ChangeSet& changes) {
       changes.what);
 }
 
+bool is_review(std::string_view title) { return title.starts_with(kReviewBegins); }
+
 // The diff stands in the prompt rather than behind a call of the git tool: so what is reviewed is
 // what was asked for, to the byte, and no step goes into fetching it.
 std::string review_prompt(const ChangeSet& changes) {
   std::string prompt = fmt::format(
-      "Review {}.\n\n"
+      "{}{}.\n\n"
       "Find what is wrong: bugs, edge cases and error paths that break, data that is lost, races, "
       "holes in security, behaviour that "
       "callers rely on and no longer get, tests that are missing or cannot fail. Before you claim "
@@ -236,7 +239,7 @@ std::string review_prompt(const ChangeSet& changes) {
       "[critical|major|minor] path:line: what is wrong, when it shows, and what to do about it\n\n"
       "The line is one of the file as it is after the change. No praise, and no summary of the "
       "change. If nothing is wrong, answer: no findings.\n",
-      changes.what);
+      kReviewBegins, changes.what);
   if (!changes.log.empty()) prompt += "\nWhat its authors say of it:\n\n" + changes.log;
   if (!changes.left_out.empty()) {
     prompt +=

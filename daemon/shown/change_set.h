@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/shown/git.h"
@@ -33,5 +34,7 @@ std::string nothing_told(const ChangeSet& changes);
 
 // How a model is asked for findings in it.
 std::string review_prompt(const ChangeSet& changes);
+// Whether a session of that title, which is its first prompt's first line, began so.
+bool is_review(std::string_view title);
 
 }  // namespace lares::shown

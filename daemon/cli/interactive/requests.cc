@@ -292,7 +292,8 @@ Result<> Interactive::resume(const std::string& id) {
   transcript_.set_root(s.root);
   view_.note(Style::dim,
              one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns,
-                                 s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms))));
+                                 s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms)) +
+                     (s.title.empty() ? "" : dot() + printable(s.title))));
   const auto exchanges = last_exchanges(link_, s, kExchangesShown);
   if (!exchanges) return tl::unexpected(exchanges.error());
   for (const auto& exchange : *exchanges) {

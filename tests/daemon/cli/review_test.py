@@ -53,6 +53,16 @@ class ReviewTest(CliCase):
         self.assertNotIn("c.o", content)
         self.assertEqual(self.git("status", "--short"), " M a.txt\n?? .gitignore\n?? \"b \\303\\274.py\"\n")  # and the index is as it was
 
+    def test_a_task_goes_on_with_what_a_review_found(self):
+        self.start(THINK + "Done.", THINK + "[major] a.txt:2: beta.", THINK + "Four.", THINK + "Mended.")
+        self.assertEqual(self.lares("run", "Older work.")[0], 0)
+        self.assertEqual(self.lares("review")[0], 0)
+        self.assertEqual(self.lares("ask", "Two and two?")[0], 0)
+        status, out, err = self.lares("run", "--continue", "Mend that.")
+        self.assertEqual((status, out.strip()), (0, "Mended."), err)
+        self.assertRegex(err, r"goes on with session \w+: Review the uncommitted changes")
+        self.assertIn("[major] a.txt:2: beta.", self.lares("log")[1])
+
     def test_a_repository_without_a_commit_and_only_some_paths(self):
         self.write("b.txt", "b\n")
         self.git("add", "b.txt")
