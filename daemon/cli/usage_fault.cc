@@ -39,6 +39,29 @@ bool looks_like_option(std::string_view word) {
   return word.size() > 1 && word[0] == '-' && (word[1] == '-' || std::isalpha(word[1]) != 0);
 }
 
+// Options that other programs of this kind have, and what is done here instead. `where`: an option
+// of the commands that it is said of.
+struct Elsewhere {
+  std::string_view names, where, here;
+};
+constexpr Elsewhere kElsewhere[] = {
+    {" -p --print --prompt ", "--continue",
+     "`lares run \"...\"` works on a task from the command line, `lares ask \"...\"` answers"},
+    {" -c ", "--continue", "do you mean --continue?"},
+    {" -r --resume ", "--continue", "do you mean --session ID? `lares sessions` lists them"},
+    {" --staged --cached ", "--only",
+     "without a range it reads all that is not committed; `git diff --staged | lares ask \"review "
+     "this\"` reads what is staged alone"},
+};
+
+std::string_view said_here(const CLI::App& at, const std::string& word) {
+  const std::string name = " " + word + " ";
+  const auto known = std::ranges::find_if(kElsewhere, [&](const Elsewhere& e) {
+    return e.names.find(name) != std::string_view::npos && takes(at, e.where);
+  });
+  return known == std::end(kElsewhere) ? std::string_view() : known->here;
+}
+
 // Of the first word that looks like an option and is none here: what it was meant to be. Empty:
 // all are options.
 std::string no_option(const CLI::App& app, const CLI::App& at, const std::vector<std::string>& left,
@@ -47,6 +70,8 @@ std::string no_option(const CLI::App& app, const CLI::App& at, const std::vector
     if (whole == "--") break;
     if (!looks_like_option(whole) || std::ranges::count(left, whole) == 0) continue;
     const std::string word(whole.substr(0, whole.find('=')));
+    if (const auto here = said_here(at, word); !here.empty())
+      return fmt::format("there is no {}; {}", printable(word), here);
     if (word.starts_with("--")) {
       const auto known = options_of(at);
       const std::string_view near = daemon::slip_of(word, known);
@@ -100,6 +125,9 @@ std::string usage_fault(const CLI::App& app, const CLI::ParseError& error,
       dynamic_cast<const CLI::RequiredError*>(&error))
     return "it takes one of " + subcommand_names(at);
   std::string why = printable(error.what());
+  const bool takes_a_prompt = takes(at, "--continue");
+  if (takes_a_prompt && dynamic_cast<const CLI::RequiredError*>(&error))
+    why += "; say it in your words, or give - to have it read from stdin";
   if (why.starts_with("The ")) why[0] = 't';
   return why;
 }
