@@ -18,7 +18,9 @@ namespace {
 constexpr int kProseColumnsMax = 100;  // longer lines are hard to read
 constexpr int kSummaryColumnsMax = 200;
 constexpr std::string_view kPlan = "plan";
-constexpr std::size_t kPromptLinesMax = 12;
+// Of a prompt that is shown: of the lines that it has, and of the rows that they take, since one
+// line may be a file.
+constexpr std::size_t kPromptLinesMax = 12, kPromptRowsMax = 24;
 constexpr std::size_t kFailedLinesMax = 6;  // of a call's output that is folded ...
 constexpr int kFailedRowsMax = 3;           // ... and rows of each
 
@@ -157,20 +159,31 @@ void Transcript::said(std::string_view prompt, std::string_view how) {
   open_paragraph();
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(prompt);
-  auto all = lines_of(clean);
-  const std::size_t shown = std::min<std::size_t>(all.size(), kPromptLinesMax);
-  for (std::size_t i = 0; i < shown; ++i) {
+  std::vector<std::string> rows;
+  std::size_t shown = 0;
+  const auto all = lines_of(clean);
+  for (std::size_t i = 0; i < all.size(); ++i) {
     Wrap wrap("  ", t.width);
-    std::string line = wrap.feed(all[i]);
-    line += wrap.end();
-    line.erase(0, std::min<std::size_t>(line.size(), 2));  // the first row's indent is the mark's
-    std::string end;
-    if (i + 1 == shown && shown < all.size())
-      end += t.paint(Style::dim,
-                     fmt::format(" {} {} more lines", mark("…", "..."), all.size() - shown));
-    if (i + 1 == shown && !how.empty()) end += t.paint(Style::dim, fmt::format(" ({})", how));
-    screen_.line((i == 0 ? t.paint(Style::cyan, mark("›", ">")) + " " : "  ") +
-                 t.paint(Style::bold, line) + end);
+    std::string wrapped = wrap.feed(all[i]);
+    wrapped += wrap.end();
+    const auto parts = lines_of(wrapped);
+    for (const auto part : parts) rows.emplace_back(part.substr(2));  // its indent
+    if (parts.empty()) rows.emplace_back();
+    if (i < kPromptLinesMax) shown = std::min(rows.size(), kPromptRowsMax);
+  }
+  std::string end;
+  if (shown < rows.size())
+    end += fmt::format(" {} {} more lines", mark("…", "..."),
+                       grouped(static_cast<long long>(rows.size() - shown)));
+  if (!how.empty()) end += fmt::format(" ({})", how);
+  for (std::size_t i = 0; i < shown; ++i) {
+    std::string row = (i == 0 ? t.paint(Style::cyan, mark("›", ">")) + " " : "  ") +
+                      t.paint(Style::bold, rows[i]);
+    if (i + 1 == shown && !end.empty()) {
+      const bool fits = t.width == 0 || 2 + columns(rows[i]) + columns(end) < t.width;
+      row += (fits ? "" : "\n ") + t.paint(Style::dim, end);
+    }
+    screen_.line(row);
   }
 }
 

@@ -75,7 +75,9 @@ void Wrap::place_word(std::string& out) {
   }
   line_feeds_ = 0;
   const int limit = width_ > prefix_columns_ + 1 ? width_ - 1 : 0;  // 0: no limit
-  if (limit > 0 && column_ > row_begin_ && column_ + spaces_ + columns(word_) > limit) {
+  // Of what is still to be placed. Counted down, since a word may be megabytes: a minified file
+  int rest_columns = columns(word_);
+  if (limit > 0 && column_ > row_begin_ && column_ + spaces_ + rest_columns > limit) {
     go_on_below(out);
     spaces_ = 0;
   }
@@ -84,15 +86,16 @@ void Wrap::place_word(std::string& out) {
   column_ += spaces_;
   spaces_ = 0;
   std::string_view rest = word_;
-  while (limit > 0 && columns(rest) > limit - column_) {
+  while (limit > 0 && rest_columns > limit - column_) {
     const std::size_t bytes = fitting_bytes(rest, limit - column_);
     if (bytes == 0 && column_ == row_begin_) break;  // a terminal narrower than one letter
     out += rest.substr(0, bytes);
+    rest_columns -= columns(rest.substr(0, bytes));
     rest.remove_prefix(bytes);
     go_on_below(out);
   }
   out += rest;
-  column_ += columns(rest);
+  column_ += rest_columns;
   word_.clear();
 }
 

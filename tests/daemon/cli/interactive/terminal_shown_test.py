@@ -57,6 +57,20 @@ class TerminalShownTest(TerminalCase):
         self.assertRegex(text, r"› Second\. \(turn 2\)\n(\nTwo\.\n)?interrupted")
         self.leave(t)
 
+    def test_a_prompt_of_one_long_line_takes_a_bounded_part_of_the_terminal(self):
+        self.start(THINK + "-".join(str(1000 + n) for n in range(800)))
+        t = self.open()
+        t.write("\x1b[200~" + "x" * 20_000 + "\x1b[201~\r")
+        t.until("finished.*› ?$", timeout=20)
+        self.leave(t)
+        t = self.open("--continue")
+        text = t.until(r"session .*1000-1001.*› ?$").partition(" (turn 1)\n\n")
+        said = text[0].split("› ")[1].splitlines()
+        self.assertEqual([len(row.strip()) for row in said[:-1]], [77] * 24)
+        self.assertEqual(said[-1], "  … 236 more lines")  # 20,000 letters take 260 rows of 77
+        self.assertRegex(text[2], r"^1000-1001[^\n]{70}\n([-\d]{79}\n){5}… 45 more lines\n› ?$")
+        self.leave(t)
+
     # ---- commands
 
     def test_a_command_that_is_none_is_told_what_was_meant_where_that_is_near(self):
