@@ -167,9 +167,9 @@ void Interactive::wait() {
   happened(next(deadline));
   for (int i = 1; i < kHappeningsAtOnceMax; ++i) {
     const Happening h = next(Clock::now());
-    if (h.kind == Happening::Kind::tick) break;
     happened(h);
   }
+    if (h.kind == Happening::Kind::tick) break;
   if (patient_until_ && Clock::now() >= *patient_until_) input_->idle(), patient_until_.reset();
   after_happenings();
 }
@@ -264,21 +264,34 @@ void Interactive::happened(const Happening& h) {
       input_->stop();
       break;
     case Happening::Kind::suspend:
-      view_.hide_status();
-      input_->suspend();
-      std::raise(SIGSTOP);
+      suspend();
       break;
     case Happening::Kind::resume:
-      screen_.resized();  // perhaps, while the shell had the terminal and heard of it
-      input_->resume();
-      transcript_.resized();
+      if (!std::exchange(stopped_itself_, false)) go_on_below();
       break;
     case Happening::Kind::tick:
       break;
+      stopped_itself_ = false;  // what lets a process go on is heard at once: nobody stopped it
   }
 }
 
 void Interactive::notified(const Happening& h) {
+// Ctrl-Z. It has gone on when this returns, and not when that is heard of: what the daemon said
+// meanwhile comes first, and would be shown where the shell has written.
+void Interactive::suspend() {
+  view_.hide_status();
+  input_->suspend();
+  std::raise(SIGSTOP);
+  stopped_itself_ = true;
+  go_on_below();
+}
+
+void Interactive::go_on_below() {
+  screen_.resized();  // perhaps, while the shell had the terminal and heard of it
+  input_->resume();
+  transcript_.resized();
+}
+
   on<protocol::ServerState>(h, [this](const auto& x) { server_state(x); });
   const auto of = h.message.params.find("sessionId");
   if (of == h.message.params.end() || !talk_.has_session() || *of != talk_.session().session_id)

@@ -57,6 +57,8 @@ class Interactive {
   void show_prompt();
   void await_answer();
   void happened(const Happening& h);
+  void suspend();
+  void go_on_below();
   void notified(const Happening& h);
   void item_completed(const protocol::Item& item);
   void ask(const protocol::Item& item);
@@ -152,6 +154,7 @@ class Interactive {
   std::chrono::steady_clock::time_point status_due_;
   std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
+  bool stopped_itself_ = false;  // and nothing has been heard since of its going on
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
        told_how_to_stop_ = false, told_where_ = false, history_failed_ = false,
        planned_ = false;  // under /policy plan, and not carried out

@@ -9,7 +9,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import terminal_case
-from client import processes_of
+from client import Daemon, processes_of, say
 from terminal import Terminal
 from terminal_case import THINK, CTRL_D, CTRL_Z, TerminalCase
 
@@ -139,6 +139,36 @@ class TerminalKindsTest(TerminalCase):
         self.addCleanup(t.close)
         t.until(r"\$ ?$")
         return t
+
+    def test_what_was_said_during_a_stop_stands_below_what_the_shell_wrote(self):
+        words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen".split()
+        daemon = Daemon(self.EXECUTABLE, self.home, "prompts")
+        self.addCleanup(daemon.stop)
+        t = self.shell()
+        t.write(self.LARES + "\n")
+        t.until("› ?$")
+        t.write("\x1b[200~" + say({"text": THINK + " ".join(words), "us": 20_000}) + "Go.\x1b[201~\r")
+        t.until(r"\none two three")
+        t.write(CTRL_Z)
+        t.until(r"Stopped.*\$ ?$")
+        until = time.monotonic() + 10
+        while self.listed()[0]["state"] != "idle" and time.monotonic() < until:
+            time.sleep(0.05)
+        t.write("echo as it was\n")
+        t.until(r"\nas it was\n\$ ?$")
+        t.write("fg\n")
+        before, _, after = t.until(r"fg\n.*finished.*› ?$").partition("$ fg\n")
+        self.assertTrue(before.endswith("\nas it was\n"), before)
+        self.assertRegex(after, r"^\S*lares\S*\n")
+        shown = re.findall(r"\b(?:%s)\b" % "|".join(words), before.split("Go.\n")[1].split("Stopped")[0] + after)
+        self.assertEqual(shown, words, t.screen.text())
+        self.leave_shell(t)
+
+    def leave_shell(self, t):
+        t.write("\x04")
+        t.until(r"goes on\n\$ ?$")
+        t.write("exit\n")
+        t.wait()
 
     def test_lares_run_goes_on_in_the_width_that_the_terminal_has_after_a_stop(self):
         self.start(self.gated(THINK + "One."))
