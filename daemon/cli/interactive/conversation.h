@@ -73,6 +73,7 @@ class Conversation {
   const std::string& root() const { return root_; }
   bool connected() const { return link_.connected(); }
   std::int64_t running_turn() const { return turn_id_; }
+  std::int64_t last_seq() const { return last_seq_; }  // the facts behind it are notified
   bool busy() const { return turn_id_ != 0 || !unanswered_.empty() || !waiting_.empty(); }
   // Whether this process sent the prompt; and whether it did so while another turn than `turn_id`
   // ran.

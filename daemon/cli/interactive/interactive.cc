@@ -13,6 +13,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/line_editor.h"
 #include "daemon/cli/interactive/plain_input.h"
+#include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/user_directory.h"
 #include "daemon/cli/which_session.h"
@@ -168,8 +169,8 @@ void Interactive::wait() {
   for (int i = 1; i < kHappeningsAtOnceMax; ++i) {
     const Happening h = next(Clock::now());
     happened(h);
-  }
     if (h.kind == Happening::Kind::tick) break;
+  }
   if (patient_until_ && Clock::now() >= *patient_until_) input_->idle(), patient_until_.reset();
   after_happenings();
 }
@@ -270,12 +271,11 @@ void Interactive::happened(const Happening& h) {
       if (!std::exchange(stopped_itself_, false)) go_on_below();
       break;
     case Happening::Kind::tick:
-      break;
       stopped_itself_ = false;  // what lets a process go on is heard at once: nobody stopped it
+      break;
   }
 }
 
-void Interactive::notified(const Happening& h) {
 // Ctrl-Z. It has gone on when this returns, and not when that is heard of: what the daemon said
 // meanwhile comes first, and would be shown where the shell has written.
 void Interactive::suspend() {
@@ -292,6 +292,7 @@ void Interactive::go_on_below() {
   transcript_.resized();
 }
 
+void Interactive::notified(const Happening& h) {
   on<protocol::ServerState>(h, [this](const auto& x) { server_state(x); });
   const auto of = h.message.params.find("sessionId");
   if (of == h.message.params.end() || !talk_.has_session() || *of != talk_.session().session_id)
@@ -366,6 +367,24 @@ void Interactive::turn_began(std::int64_t turn_id, std::int64_t unix_ms) {
   changes_ = {};
   view_.turn_began(talk_.session().context_tokens, unix_ms);
   if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt
+}
+
+// One that this process has not seen begin: what it changed until now is part of what it changes.
+Result<> Interactive::join_turn() {
+  const protocol::SessionInfo& session = talk_.session();
+  turn_began(session.turn_id, session.turn_began_ms);
+  protocol::SessionState now;
+  now.state = session.state;
+  view_.session_state(now);
+  const auto before = before_turn(link_, session, session.turn_id);
+  if (!before) return tl::unexpected(before.error());
+  return read_history(link_, session.session_id, *before, [&](const auto& event) {
+    if (event.method != protocol::ItemCompleted::kNotification) return;
+    const auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
+    // What comes later is told, too
+    if (x && x->item.turn_id == session.turn_id && x->at.seq <= talk_.last_seq())
+      changes_.add(x->item);
+  });
 }
 
 void Interactive::turn_ended(const protocol::TurnEnded& ended) {

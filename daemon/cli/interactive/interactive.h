@@ -64,6 +64,7 @@ class Interactive {
   void ask(const protocol::Item& item);
   void server_state(const protocol::ServerState& state);
   void turn_began(std::int64_t turn_id, std::int64_t unix_ms);  // 0: now
+  Result<> join_turn();
   void turn_ended(const protocol::TurnEnded& ended);
   void reconnected(const std::string& how);
   void daemon_ended();

@@ -302,8 +302,7 @@ Result<> Interactive::resume(const std::string& id) {
     if (!exchange.ended.empty()) view_.note(Style::yellow, exchange.ended);
     last_answer_ = exchange.answer;
   }
-  if (talk_.running_turn() != 0) turn_began(talk_.running_turn(), s.turn_began_ms);
-  return {};
+  return talk_.running_turn() != 0 ? join_turn() : Result<>{};
 }
 
 void Interactive::diff() {

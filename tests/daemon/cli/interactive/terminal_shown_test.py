@@ -57,6 +57,17 @@ class TerminalShownTest(TerminalCase):
         self.assertRegex(text, r"› Second\. \(turn 2\)\n(\nTwo\.\n)?interrupted")
         self.leave(t)
 
+    def test_a_turn_that_is_joined_tells_what_it_changed_before(self):
+        self.start(THINK + self.edit(), self.gated(THINK + "It is gamma."))
+        t = self.open()
+        t.write("Make it gamma.\r")
+        t.until(r"\+gamma.*turn \d+s\n› ?$")
+        self.leave(t)
+        t = self.open("--continue", until=r"turn \d+s\n› ?$")
+        self.open_gate()
+        t.until(r"It is gamma\.\n\nfinished [^›]* 1\s+file\s+changed:\s+a.txt\n› ?$")
+        self.leave(t)
+
     def test_a_prompt_of_one_long_line_takes_a_bounded_part_of_the_terminal(self):
         self.start(THINK + "-".join(str(1000 + n) for n in range(800)))
         t = self.open()
