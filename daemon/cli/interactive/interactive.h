@@ -84,8 +84,7 @@ class Interactive {
   std::string from_here(const std::string& line);
   void own_command(const std::string& line);
   std::optional<std::string> edit(const std::string& text);
-  // Until `use` comes back; it hears from the other whether it must do so now.
-  void lend_terminal(const std::function<void(const std::function<bool()>&)>& use);
+  void lend_terminal(const std::function<void(LentTerminal&)>& use);  // until `use` comes back
   void command(const SlashLine& line, const std::string& typed);
   bool finds_daemon();
   void checked(const Result<>& result, std::string_view done);
@@ -149,7 +148,8 @@ class Interactive {
   std::optional<Rewinding> rewinding_;      // shown, to be done or not
   std::vector<OwnCommand> own_commands_;    // that the next prompt brings
   std::string last_answer_;                 // the last text of the session, as the model wrote it
-  std::deque<Happening> later_;  // what had happened when a question looked for what was typed
+  // What had happened when a question looked for what was typed, and what was typed at a program
+  std::deque<Happening> later_;
   // Prompts of this process that were taken back, and are to be in the line again
   std::vector<protocol::PromptAccepted> held_;
   std::chrono::steady_clock::time_point status_due_;

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "daemon/cli/interactive/run_on_terminal.h"
 #include "tools/clip.h"
 
 namespace lares::cli {
@@ -23,7 +22,7 @@ constexpr const char* kKeepJobs =
 }  // namespace
 
 Result<OwnCommand> run_own_command(const std::string& command, const std::string& directory,
-                                   int tty, const std::function<bool()>& given_up) {
+                                   LentTerminal& lent) {
   const char* shell = std::getenv("SHELL");
   if (!shell || ::access(shell, X_OK) != 0) shell = "/bin/sh";
   tools::OutputCleaner cleaner;
@@ -32,9 +31,8 @@ Result<OwnCommand> run_own_command(const std::string& command, const std::string
   const auto status = run_on_terminal(
       {.argv = {"/bin/sh", "-c", kKeepJobs, shell, command},
        .directory = directory,
-       .written = [&](std::string_view bytes) { clip.append(cleaner.feed(bytes)); },
-       .given_up = given_up},
-      tty);
+       .written = [&](std::string_view bytes) { clip.append(cleaner.feed(bytes)); }},
+      lent);
   if (!status)
     return tl::unexpected(Error{fmt::format("run `{}` by {} in {}: {}", command, shell, directory,
                                             std::strerror(status.error()))});

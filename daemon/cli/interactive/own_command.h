@@ -2,11 +2,11 @@
 // a terminal like theirs. Its output goes with the next prompt.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "daemon/cli/interactive/run_on_terminal.h"
 #include "daemon/client/error.h"
 
 namespace lares::cli {
@@ -21,10 +21,10 @@ struct OwnCommand {
   bool line_is_open = false;  // its output's last line, where the cursor stands
 };
 
-// Runs it by $SHELL, else /bin/sh, within the terminal `tty`, as run_on_terminal.h says. Nothing is
+// Runs it by $SHELL, else /bin/sh, within the terminal, as run_on_terminal.h says. Nothing is
 // paged that a pager only shows in part: the model is to see it whole.
 Result<OwnCommand> run_own_command(const std::string& command, const std::string& directory,
-                                   int tty, const std::function<bool()>& given_up);
+                                   LentTerminal& lent);
 
 // The prompt with them behind it, marked, so that they are not taken for a part of the task.
 std::string with_commands(std::string prompt, const std::vector<OwnCommand>& commands);

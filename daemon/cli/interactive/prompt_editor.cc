@@ -14,7 +14,6 @@
 #include <system_error>
 #include <utility>
 
-#include "daemon/cli/interactive/run_on_terminal.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/protocol/protocol.h"
 #include "tools/atomic_file.h"
@@ -98,8 +97,8 @@ Result<std::string> read_file(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> edited_by_person(const std::string& text, const std::string& directory, int tty,
-                                     const std::function<bool()>& given_up) {
+Result<std::string> edited_by_person(const std::string& text, const std::string& directory,
+                                     LentTerminal& lent) {
   const PrivateDirectory own;
   if (own.path().empty())
     return tl::unexpected(Error{"edit the line: make a directory for it: " + own.why()});
@@ -110,9 +109,8 @@ Result<std::string> edited_by_person(const std::string& text, const std::string&
   const auto status = run_on_terminal(
       {.argv = {"/bin/sh", "-c", command + " \"$1\"", "sh", path},
        .directory = directory,
-       .written = [&](std::string_view bytes) { (void)cleaner.feed(bytes); },
-       .given_up = given_up},
-      tty);
+       .written = [&](std::string_view bytes) { (void)cleaner.feed(bytes); }},
+      lent);
   if (!status) return tl::unexpected(failed("run", command, std::strerror(status.error())));
   if (!cleaner.finish().empty()) write_whole(STDOUT_FILENO, "\n");
   if (const int exited = WIFEXITED(*status) ? WEXITSTATUS(*status) : 0;

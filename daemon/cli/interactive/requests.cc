@@ -125,8 +125,8 @@ void Interactive::own_command(const std::string& line) {
   remember(line);
   said(line, "");
   Result<OwnCommand> ran;
-  lend_terminal([&](const std::function<bool()>& given_up) {
-    ran = run_own_command(command, root(), STDIN_FILENO, given_up);
+  lend_terminal([&](LentTerminal& lent) {
+    ran = run_own_command(command, root(), lent);
     if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
   });
   if (!ran) return complain(ran.error());
@@ -139,21 +139,32 @@ void Interactive::own_command(const std::string& line) {
 
 std::optional<std::string> Interactive::edit(const std::string& text) {
   Result<std::string> edited;
-  lend_terminal([&](const std::function<bool()>& given_up) {
-    edited = edited_by_person(text, root(), STDIN_FILENO, given_up);
-  });
+  lend_terminal([&](LentTerminal& lent) { edited = edited_by_person(text, root(), lent); });
   if (edited) return std::move(*edited);
   complain(edited.error());
   return std::nullopt;
 }
 
-void Interactive::lend_terminal(const std::function<void(const std::function<bool()>&)>& use) {
+// What was typed and the program did not read is typed here.
+void Interactive::lend_terminal(const std::function<void(LentTerminal&)>& use) {
   view_.hide_status();
   input_->suspend();
   bool leaving = false;
-  use([&] { return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now()); });
+  LentTerminal lent{
+      STDIN_FILENO,
+      [&] { return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now()); },
+      {}};
+  use(lent);
   input_->resume();
-  if (leaving) exit_ = kExitInterrupted, input_->stop();
+  if (leaving) return exit_ = kExitInterrupted, input_->stop();
+  std::string_view rest = lent.unread;
+  if (!plain_ && !rest.empty())
+    later_.push_back({Happening::Kind::keys, {}, std::exchange(lent.unread, {})});
+  if (!plain_) return;
+  for (std::size_t end = 0; (end = rest.find('\r')) != std::string_view::npos;
+       rest.remove_prefix(end + 1))
+    later_.push_back({Happening::Kind::typed, {}, std::string(rest.substr(0, end))});
+  if (!rest.empty()) input_->put_back(std::string(rest));
 }
 
 void Interactive::command(const SlashLine& line, const std::string& typed) {

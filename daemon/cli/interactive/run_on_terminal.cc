@@ -1,9 +1,7 @@
 #include "daemon/cli/interactive/run_on_terminal.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
@@ -20,8 +18,8 @@
 #include <utility>
 
 #include "daemon/cli/interactive/alternate_screen.h"
+#include "daemon/cli/interactive/pty_program.h"
 #include "daemon/cli/terminal/output.h"
-#include "tools/fd.h"
 
 namespace lares::cli {
 namespace {
@@ -30,7 +28,7 @@ using Clock = std::chrono::steady_clock;
 
 // What the program has not read yet; what is typed beyond it is lost, as a terminal loses it.
 constexpr std::size_t kUnreadBytesMax = 64u << 10;
-// Between a program's end and the end of what it wrote; no end is seen only on a loaded machine.
+// Between a program's end and the end of what it wrote; it takes longer only on a loaded machine.
 constexpr std::chrono::seconds kRestWithin{2};
 // Behind SIGTERM
 constexpr std::chrono::seconds kEndWithin{2};
@@ -60,61 +58,16 @@ class Raw {
   bool is_one_;
 };
 
-struct Pty {
-  tools::Fd outer, inner;  // the side of who relays; the program's
-  std::string name;        // of inner
-};
-
-tl::expected<Pty, int> open_pty(const termios* modes) {
-  Pty pty;
-  pty.outer = tools::Fd(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
-  std::array<char, 128> name{};
-  if (!pty.outer || ::grantpt(pty.outer.get()) != 0 || ::unlockpt(pty.outer.get()) != 0)
-    return tl::unexpected(errno);
-  if (const int error = ::ptsname_r(pty.outer.get(), name.data(), name.size()))
-    return tl::unexpected(error);
-  pty.name = name.data();
-  pty.inner = tools::Fd(::open(pty.name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!pty.inner) return tl::unexpected(errno);
-  if (modes) ::tcsetattr(pty.inner.get(), TCSANOW, modes);
-  return pty;
-}
-
-// The leader of a session of its own, whose terminal is `terminal`: the first one it opens. The
-// error's number; 0: `pid` is its process.
-int spawn(const TerminalProgram& program, const std::string& terminal, pid_t& pid) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&actions);
-  ::posix_spawnattr_init(&attributes);
-  sigset_t all, none;
-  ::sigfillset(&all);
-  ::sigemptyset(&none);
-  ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setsigmask(&attributes, &none);
-  ::posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-  ::posix_spawn_file_actions_addchdir_np(&actions, program.directory.c_str());
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, terminal.c_str(), O_RDWR, 0);
-  ::posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDOUT_FILENO);
-  ::posix_spawn_file_actions_adddup2(&actions, STDIN_FILENO, STDERR_FILENO);
-  std::vector<char*> argv;
-  for (const auto& word : program.argv) argv.push_back(const_cast<char*>(word.c_str()));
-  argv.push_back(nullptr);
-  const int error = ::posix_spawn(&pid, argv[0], &actions, &attributes, argv.data(), environ);
-  ::posix_spawn_file_actions_destroy(&actions);
-  ::posix_spawnattr_destroy(&attributes);
-  return error;
-}
-
 // Between the person's terminal and the program's.
 class Relay {
  public:
-  Relay(const TerminalProgram& program, int tty, int outer, pid_t pid)
-      : program_(program), tty_(tty), outer_(outer), pid_(pid) {}
+  Relay(const TerminalProgram& program, int tty, PtyProgram& pty)
+      : program_(program), tty_(tty), pty_(pty), outer_(pty.outer()), pid_(pty.pid()) {}
 
   void pass_some(std::chrono::milliseconds wait);
-  bool writes() const { return writes_; }  // false: nothing more comes of the program
+  // Of a program that has ended: passes on the rest of what it wrote, and gives what was typed and
+  // not read.
+  std::string finish();
   void end(int signal) const;
   void leave_plain(bool killed) const;
   void take_size() const;
@@ -124,13 +77,18 @@ class Relay {
   bool interrupts(const termios& modes, char c) const;
   void read_tty();
   void read_program();
+  void show(std::string_view bytes);
   void give();
 
   const TerminalProgram& program_;
-  int tty_, outer_;
+  int tty_;
+  PtyProgram& pty_;
+  int outer_;
   pid_t pid_;
-  bool types_ = true, writes_ = true;
-  std::string unread_;
+  bool types_ = true, writes_ = true, ended_ = false;
+  std::string unread_;  // and not given to it yet
+  std::string mark_;    // what it wrote ends so, once it has ended
+  std::string held_;    // what may be the beginning of that
   AlternateScreen screen_;
   std::deque<Clock::time_point> interrupts_;
 };
@@ -186,14 +144,24 @@ void Relay::read_tty() {
   types_ = n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));
 }
 
+void Relay::show(std::string_view bytes) {
+  write_whole(STDOUT_FILENO, bytes);
+  if (const std::string shown = screen_.feed(bytes); !shown.empty()) program_.written(shown);
+}
+
 void Relay::read_program() {
   std::array<char, 65536> block;
   const ssize_t n = ::read(outer_, block.data(), block.size());
   writes_ = n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));  // EIO: nobody has it open
   if (n <= 0) return;
   const std::string_view bytes(block.data(), static_cast<std::size_t>(n));
-  write_whole(STDOUT_FILENO, bytes);
-  if (const std::string shown = screen_.feed(bytes); !shown.empty()) program_.written(shown);
+  if (!ended_) return show(bytes);
+  held_ += bytes;
+  const std::size_t at = held_.find(mark_);
+  writes_ = at == std::string::npos;
+  const std::size_t sure = writes_ ? held_.size() - std::min(held_.size(), mark_.size() - 1) : at;
+  show(std::string_view(held_).substr(0, sure));
+  held_.erase(0, sure);
 }
 
 void Relay::give() {
@@ -202,37 +170,56 @@ void Relay::give() {
 }
 
 void Relay::pass_some(std::chrono::milliseconds wait) {
-  const short outer_events = static_cast<short>(POLLIN | (unread_.empty() ? 0 : POLLOUT));
-  std::array<pollfd, 2> fds{pollfd{types_ ? tty_ : -1, POLLIN, 0},
-                            pollfd{writes_ ? outer_ : -1, outer_events, 0}};
+  const bool gives = !unread_.empty() && !ended_;
+  const short outer_events = static_cast<short>(POLLIN | (gives ? POLLOUT : 0));
+  std::array<pollfd, 3> fds{pollfd{types_ ? tty_ : -1, POLLIN, 0},
+                            pollfd{writes_ ? outer_ : -1, outer_events, 0},
+                            pollfd{ended_ ? -1 : pty_.reports(), POLLIN, 0}};
   if (::poll(fds.data(), fds.size(), static_cast<int>(wait.count())) <= 0) return;
   if (fds[0].revents != 0) read_tty();
-  if ((fds[1].revents & POLLOUT) != 0 && !unread_.empty()) give();
+  if ((fds[1].revents & POLLOUT) != 0 && gives) give();
   if ((fds[1].revents & ~POLLOUT) != 0) read_program();
+}
+
+// Its jobs may write on, and have the terminal open: what came before the mark is all that counts.
+std::string Relay::finish() {
+  ended_ = true;
+  mark_ = fmt::format("\xff{}:{}\xff", pid_, Clock::now().time_since_epoch().count());
+  std::string_view to_mark = mark_;
+  for (const auto until = Clock::now() + kRestWithin; writes_ && Clock::now() < until;) {
+    if (!to_mark.empty()) to_mark.remove_prefix(pty_.mark_end(to_mark));
+    pass_some(to_mark.empty() ? kLookedAfterEvery : std::chrono::milliseconds(1));
+  }
+  if (writes_) show(held_);
+  std::string typed = pty_.take_unread() + unread_;
+  // Where the program's terminal took whole lines, Enter has become their end, and Ctrl-D a zero.
+  std::ranges::replace(typed, '\n', '\r');
+  std::erase_if(typed,
+                [](char c) { return c == '\0' || c == '\x03' || c == '\x1a' || c == '\x1c'; });
+  return typed;
 }
 
 }  // namespace
 
-tl::expected<int, int> run_on_terminal(const TerminalProgram& program, int tty) {
-  const Raw raw(tty);
-  auto pty = open_pty(raw.found());
-  if (!pty) return tl::unexpected(pty.error());
+tl::expected<int, int> run_on_terminal(const TerminalProgram& program, LentTerminal& lent) {
+  const Raw raw(lent.tty);
   winsize size{};
-  if (::ioctl(tty, TIOCGWINSZ, &size) == 0) ::ioctl(pty->outer.get(), TIOCSWINSZ, &size);
-  pid_t pid = 0;
-  if (const int error = spawn(program, pty->name, pid)) return tl::unexpected(error);
-  pty->inner = tools::Fd();
-  Relay relay(program, tty, pty->outer.get(), pid);
+  const bool sized = ::ioctl(lent.tty, TIOCGWINSZ, &size) == 0;
+  auto pty = PtyProgram::begin(program.argv, program.directory, raw.found(),
+                               sized ? &size : nullptr);
+  if (!pty) return tl::unexpected(pty.error());
+  Relay relay(program, lent.tty, *pty);
   std::optional<Clock::time_point> told_to_end;
   int status = 0;
   for (;;) {
     relay.pass_some(kLookedAfterEvery);
     relay.take_size();
-    const pid_t changed = ::waitpid(pid, &status, WNOHANG | WUNTRACED);
-    if (changed == pid && WIFSTOPPED(status)) relay.end(SIGTERM);
-    if (changed == pid && !WIFSTOPPED(status)) break;
-    if (changed < 0 && errno != EINTR) break;
-    if (!program.given_up()) continue;
+    if (const auto changed = pty->changed()) {
+      status = *changed;
+      if (!WIFSTOPPED(status)) break;
+      relay.end(SIGTERM);
+    }
+    if (!lent.given_up()) continue;
     if (!told_to_end) {
       told_to_end = Clock::now();
       relay.end(SIGTERM);
@@ -240,10 +227,7 @@ tl::expected<int, int> run_on_terminal(const TerminalProgram& program, int tty) 
       relay.end(SIGKILL);
     }
   }
-  // With its leader's end the terminal has hung up, for its jobs too: what was written before
-  // comes, then the end.
-  for (const auto until = Clock::now() + kRestWithin; relay.writes() && Clock::now() < until;)
-    relay.pass_some(kLookedAfterEvery);
+  lent.unread += relay.finish();
   relay.leave_plain(WIFSIGNALED(status));
   return status;
 }

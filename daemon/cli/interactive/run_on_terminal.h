@@ -23,13 +23,21 @@ struct TerminalProgram {
   std::vector<std::string> argv;  // argv[0]: a path
   std::string directory;
   std::function<void(std::string_view)> written;  // to its first screen (alternate_screen.h); raw
-  std::function<bool()> given_up;                 // it must end now
 };
 
-// Runs it to its end within `tty`, which is in its usual modes and has them again afterwards; the
-// program's terminal begins with the same. Gives its status, as waitpid(2); an error is an errno.
-// One that is suspended is ended: there is no shell here to bring it back.
-tl::expected<int, int> run_on_terminal(const TerminalProgram& program, int tty);
+// The person's terminal, while a program has it.
+struct LentTerminal {
+  int tty;
+  std::function<bool()> given_up;  // the program must end now
+  // Comes back: what was typed and it did not read, be it a whole line. Enter is '\r'.
+  std::string unread;
+};
+
+// Runs it to its end within the terminal, which is in its usual modes and has them again
+// afterwards; the program's terminal begins with the same. Gives its status, as waitpid(2); an
+// error is an errno. One that is suspended is ended: there is no shell here to bring it back. Its
+// jobs hold nothing up; the terminal is gone for them.
+tl::expected<int, int> run_on_terminal(const TerminalProgram& program, LentTerminal& lent);
 
 std::string ended_how(int status);  // "exit status 2", "killed by SIGINT"; empty: well
 

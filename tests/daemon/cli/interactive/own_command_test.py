@@ -151,11 +151,45 @@ print("asked as", name.decode().strip(), end="\\r\\n")
         self.leave(t)
 
     def test_a_job_of_it_holds_nothing_up(self):
-        self.start()
+        self.start(THINK + "Seen.")
         t = self.open(width=100)
         t.write("!sleep 100 & echo begun $!\r")
-        pid = int(re.search(r"\nbegun (\d+)\n", t.until(r"\nbegun \d+\ndone · .*› ?$"))[1])
+        pid = int(re.search(r"\nbegun (\d+)\n", t.until(r"\nbegun \d+\n"))[1])
         self.addCleanup(os.kill, pid, signal.SIGKILL)
+        t.write("Look.\r")  # nor swallows it what is typed
+        t.until(r"\ndone · .*Seen\..*finished.*› ?$")
+        self.assertTrue(self.said().startswith(f"Look.\n\n<ran_by_user>\n$ sleep 100 & echo begun $!\nbegun {pid}\n"), self.said())
+        self.assertTrue(self.lives(pid))
+        self.leave(t)
+
+    def test_what_is_typed_while_it_runs_and_it_does_not_read_is_typed_behind_it(self):
+        self.start(self.gated(THINK + "One."), THINK + "Two.")
+        t = self.open(width=100)
+        t.write("!echo begun; until [ -e go ]; do sleep 0.05; done\r")
+        t.until(r"\nbegun$")
+        t.write("First thing\b\b\b\b\bone.\rthen this")  # as the terminal has edited it
+        t.until("then this$")
+        open(os.path.join(self.root, "go"), "w").close()
+        t.until(r"done · .*› First one\..*\n› then this$")
+        self.open_gate()
+        t.until(r"One\..*finished.*› then this$")
+        t.write(" too.\r")
+        t.until(r"Two\..*finished.*› ?$")
+        self.assertTrue(self.prompts()[0][0].startswith("First one.\n\n<ran_by_user>\n"), self.prompts())
+        self.assertEqual(self.prompts()[1][0], "then this too.")
+        self.leave(t)
+
+    def test_what_it_reads_is_not_typed_behind_it(self):
+        self.start(THINK + "One.")
+        t = self.open(width=100)
+        t.write("!printf 'name? '; read x; stty -echo -icanon; printf 'key? '; head -c 1 > /dev/null; echo \"<$x>\"\r")
+        t.until(r"\nname\? $")
+        t.write("me\r")
+        t.until(r"key\? $")
+        t.write("yMore.\r")
+        t.until(r"<me>\ndone · .*› More\..*One\..*finished.*› ?$")
+        self.assertTrue(self.said().startswith("More.\n\n<ran_by_user>\n"), self.said())
+        self.assertEqual(len(self.prompts()), 1)
         self.leave(t)
 
     def test_the_terminal_that_goes_takes_it_along(self):
