@@ -1,11 +1,14 @@
 #include "daemon/cli/interactive/conversation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
 #include "daemon/cli/own_worktree.h"
 #include "daemon/client/prompt_id.h"
 #include "daemon/client/start.h"
+#include "daemon/protocol/policies.h"
 
 namespace lares::cli {
 
@@ -102,13 +105,19 @@ Result<> Conversation::ready_to_say(const std::string& prompt) {
 }
 
 Result<> Conversation::policy(const std::string& name) {
-  if (auto ready = ready_to_say(/*prompt=*/""); !ready) return ready;
-  protocol::SessionPolicy request;
-  request.session_id = session_->session_id;
-  request.policy = name;
-  if (auto done = link_.call<protocol::Nothing>(request); !done)
-    return tl::unexpected(std::move(done.error()));
-  session_->settings.policy = settings_.policy = name;  // and of those that begin after it
+  if (!protocol::is_policy(name))
+    return tl::unexpected(Error{fmt::format("set the policy to {}: it is none; there are {}", name,
+                                            protocol::policies_named(", "))});
+  if (session_) {
+    if (auto ready = ready_to_say(/*prompt=*/""); !ready) return ready;
+    protocol::SessionPolicy request;
+    request.session_id = session_->session_id;
+    request.policy = name;
+    if (auto done = link_.call<protocol::Nothing>(request); !done)
+      return tl::unexpected(std::move(done.error()));
+    session_->settings.policy = name;
+  }
+  settings_.policy = name;
   return {};
 }
 

@@ -47,8 +47,11 @@ class Conversation {
   Result<> resume(const std::string& session_id);
   // Of this repository, newest first, without those nobody said anything in
   Result<std::vector<protocol::SessionInfo>> sessions();
-  // Of the session, made where there is none, and of those that are begun after it.
+  // Of the session, where there is one, and of those that are begun after it.
   Result<> policy(const std::string& name);
+  const std::string& policy() const {
+    return session_ ? session_->settings.policy : settings_.policy;
+  }
   Result<> leave();  // the next prompt begins a new one
 
   void say(const std::string& content, std::string_view delivery, std::string_view mode);
