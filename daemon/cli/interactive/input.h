@@ -17,8 +17,9 @@ struct InputEvents {
   // Until something happens: a key, output for the screen, a change of the prompt
   std::function<void()> wait;
   std::function<void(std::string)> submitted;
-  std::function<void()> leave;    // the end of the input
-  std::function<void()> escaped;  // Escape, alone
+  std::function<void()> leave;        // the end of the input
+  std::function<void()> escaped;      // Escape, alone
+  std::function<void()> next_policy;  // Shift-Tab
   // The text as the person's own editor left it; nothing: as it was
   std::function<std::optional<std::string>(const std::string& text)> edit;
   std::function<Completions(std::string_view before_cursor)> completions;

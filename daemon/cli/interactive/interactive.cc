@@ -69,6 +69,7 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
       .submitted = [this](std::string line) { submitted(line), after_happenings(); },
       .leave = [this] { input_->stop(); },
       .escaped = [this] { escaped(); },
+      .next_policy = [this] { next_policy(), after_happenings(); },
       .edit = [this](const std::string& text) { return edit(text); },
       .completions =
           [this](std::string_view before) { return completions_of(before, root(), directory()); }};
@@ -125,10 +126,9 @@ std::string Interactive::one_row(std::string_view text) const {
 void Interactive::greet() {
   const auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
   const std::string model = status ? daemon::name_of_model(status->model.directory) : "";
-  const std::string& policy = options_.settings.policy;
   std::string line = fmt::format("lares {}", daemon::kVersion);
   if (!model.empty()) line += dot() + printable(model);
-  if (policy != protocol::SessionSettings().policy) line += dot() + ("policy " + policy);
+  line += policy_told(options_.settings.policy);
   view_.note(Style::dim,
              one_row(fmt::format("{}{}/help{}{}", line, dot(), dot(), printable(options_.root))));
   if (model == daemon::kNano)
@@ -139,6 +139,10 @@ void Interactive::greet() {
   if (options_.no_sandbox)
     view_.note(Style::yellow,
                "commands of new sessions run without a sandbox, with all your rights");
+}
+
+std::string Interactive::policy_told(const std::string& policy) const {
+  return policy == protocol::SessionSettings().policy ? "" : dot() + ("policy " + policy);
 }
 
 void Interactive::say_how_to_go_on() {
@@ -219,7 +223,8 @@ void Interactive::after_happenings() {
 
 void Interactive::show_prompt() {
   const std::string mark = screen_.terminal().utf8 ? "› " : "> ";
-  std::string prompt = mark;
+  const std::string& policy = talk_.policy();
+  std::string prompt = (policy == protocol::SessionSettings().policy ? "" : policy + " ") + mark;
   if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;
   if (pick_) prompt = "which one? " + mark;
   if (rewinding_) prompt = "rewind? " + mark;

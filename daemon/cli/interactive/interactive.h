@@ -48,6 +48,7 @@ class Interactive {
   Result<> begin();
   void greet();
   void say_how_to_go_on();
+  std::string policy_told(const std::string& policy) const;  // where it is not the usual one
 
   // What happens: interactive.cc.
   void wait();
@@ -94,6 +95,8 @@ class Interactive {
   void status();
   void prefix();
   void policy(const std::string& argument);
+  bool change_policy(const std::string& name, std::string_view told);
+  void next_policy();
   void heard_policy(const std::string& policy);
   void go(const std::string& argument);
   void compact(const std::string& argument);

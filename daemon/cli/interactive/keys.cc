@@ -15,7 +15,7 @@ constexpr wchar_t kEscape = 0x1b;
 
 // Without their introducer, ESC [ or ESC O: as xterm, VT220, rxvt, the Linux console and kitty's
 // protocol send them.
-constexpr std::array<std::pair<std::string_view, Key>, 34> kSequences{{
+constexpr std::array<std::pair<std::string_view, Key>, 36> kSequences{{
     {"A", Key::up},
     {"B", Key::down},
     {"C", Key::right},
@@ -50,6 +50,8 @@ constexpr std::array<std::pair<std::string_view, Key>, 34> kSequences{{
     {"13;5u", Key::new_line},
     {"27;2;13~", Key::new_line},
     {"27;3;13~", Key::new_line},
+    {"Z", Key::back_tab},
+    {"9;2u", Key::back_tab},
 }};
 
 // How many bytes the character takes that begins with `lead`; 0: none begins so.

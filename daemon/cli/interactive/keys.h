@@ -25,6 +25,7 @@ enum class Key : wchar_t {
   word_right,
   new_line,
   pasted,
+  back_tab,
 };
 
 // As other editors have it: a person is slower, and a line across the world is seldom.

@@ -263,6 +263,11 @@ Action on_complete(EditLine* el, wint_t) {
   return CC_REFRESH;
 }
 
+Action on_back_tab(EditLine* el, wint_t) {
+  LineEditor::State::of(el)->events.next_policy();
+  return CC_NORM;  // drawn with the prompt that it has led to
+}
+
 }  // namespace
 
 void LineEditor::State::bind() {
@@ -275,7 +280,8 @@ void LineEditor::State::bind() {
   define(L"lares-end", on_end), define(L"lares-up", on_up), define(L"lares-down", on_down),
       define(L"lares-home", on_home);
   define(L"lares-line-end", on_line_end), define(L"lares-clear-screen", on_clear_screen),
-      define(L"lares-complete", on_complete), define(L"lares-edit", on_edit);
+      define(L"lares-complete", on_complete), define(L"lares-edit", on_edit),
+      define(L"lares-next-policy", on_back_tab);
   const auto to = [&](wchar_t key, const wchar_t* function) {
     const wchar_t name[] = {key, 0};
     ::el_wset(el, EL_BIND, name, function, nullptr);
@@ -297,6 +303,7 @@ void LineEditor::State::bind() {
       special(Key::erase, L"ed-delete-next-char");
   special(Key::word_left, L"ed-prev-word"), special(Key::word_right, L"em-next-word");
   special(Key::new_line, L"lares-new-line"), special(Key::pasted, L"lares-pasted");
+  special(Key::back_tab, L"lares-next-policy");
 }
 
 }  // namespace lares::cli

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "daemon/cli/approval.h"
@@ -25,6 +26,9 @@ namespace {
 
 constexpr std::size_t kExchangesShown = 3, kAnswerLinesShown = 6;
 constexpr int kDiffLinesShown = 120;  // of one change, by /diff
+
+// What Shift-Tab goes through: from what asks least to what changes nothing
+constexpr std::array<std::string_view, 4> kPoliciesInTurn{"auto", "edits", "ask", kPlanPolicy};
 
 }  // namespace
 
@@ -302,8 +306,9 @@ Result<> Interactive::resume(const std::string& id) {
   planned_ = s.settings.policy == protocol::kPlanPolicy && s.n_turns > 0;
   transcript_.set_root(s.root);
   view_.note(Style::dim,
-             one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns,
-                                 s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms)) +
+             one_row(fmt::format("session {}{}{} {}{}{} ago{}", s.session_id, dot(), s.n_turns,
+                                 s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms),
+                                 policy_told(s.settings.policy)) +
                      (s.title.empty() ? "" : dot() + printable(s.title))));
   const auto exchanges = last_exchanges(link_, s, kExchangesShown);
   if (!exchanges) return tl::unexpected(exchanges.error());
@@ -334,18 +339,31 @@ void Interactive::diff() {
 }
 
 void Interactive::policy(const std::string& argument) {
-  const std::string now = talk_.has_session() ? talk_.session().settings.policy
-                                              : talk_.settings().policy;
   if (argument.empty()) {
-    std::string text = fmt::format("the policy is {}; /policy NAME changes it\n", now);
+    std::string text = fmt::format(
+        "the policy is {}; /policy NAME changes it, Shift-Tab to the next\n", talk_.policy());
     for (const protocol::Policy& p : protocol::kPolicies)
       text += fmt::format("  {:<10} {}\n", p.id, p.what);
     return transcript_.lines(text);
   }
-  heard_policy(now);
-  auto changed = talk_.policy(argument);
-  if (changed) heard_policy(argument);
-  checked(changed, fmt::format("the policy is {} from the next call on", argument));
+  change_policy(argument, fmt::format("the policy is {} from the next call on", argument));
+}
+
+bool Interactive::change_policy(const std::string& name, std::string_view told) {
+  heard_policy(talk_.policy());
+  const auto changed = talk_.policy(name);
+  if (changed) heard_policy(name);
+  checked(changed, told);
+  return changed.has_value();
+}
+
+// By a key: the next of those that a person goes through, whatever is in the line.
+void Interactive::next_policy() {
+  const auto at = std::ranges::find(kPoliciesInTurn, talk_.policy());
+  const bool last = at == kPoliciesInTurn.end() || at + 1 == kPoliciesInTurn.end();
+  const std::string name(last ? kPoliciesInTurn.front() : *(at + 1));
+  const auto& policy = *std::ranges::find(protocol::kPolicies, name, &protocol::Policy::id);
+  change_policy(name, one_row(fmt::format("policy {}: {}", name, policy.what)));
 }
 
 void Interactive::heard_policy(const std::string& policy) {

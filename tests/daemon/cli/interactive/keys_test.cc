@@ -41,16 +41,10 @@ wchar_t key(Key k) { return static_cast<wchar_t>(k); }
 TEST(Keys, SequencesBecomeKeysAndUnknownOnesNothing) {
   const Seen seen =
       decode_in({"a\x1b[A\x1bOB\x1b[1;5C\x1b[25~\x1b[?1;2c\x1b\r\x1b[3~b\x1b"
-                 "f"});
-  const std::vector<wchar_t> expected{L'a',
-                                      key(Key::up),
-                                      key(Key::down),
-                                      key(Key::word_right),
-                                      key(Key::new_line),
-                                      key(Key::erase),
-                                      L'b',
-                                      0x1b,
-                                      L'f'};
+                 "f\x1b[Z"});
+  const std::vector<wchar_t> expected{
+      L'a', key(Key::up), key(Key::down), key(Key::word_right), key(Key::new_line), key(Key::erase),
+      L'b', 0x1b,         L'f',           key(Key::back_tab)};
   EXPECT_EQ(seen.keys, expected);
 }
 

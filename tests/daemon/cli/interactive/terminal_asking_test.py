@@ -248,6 +248,27 @@ class TerminalAskingTest(TerminalCase):
         self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["ask", "ask"])
         self.leave(t)
 
+    def test_the_prompt_names_a_policy_that_is_not_the_usual_one_and_a_key_goes_to_the_next(self):
+        self.start(THINK + "One.", self.gated(THINK + "Two."))
+        t = self.open("--policy", "plan", until=r"\nplan › ?$")
+        t.write("draft")
+        for policy, what in (("auto", "Works on its own"), ("edits", "Edits files unasked"), ("ask", "Asks before every change"), ("plan", "Changes nothing")):
+            t.write("\x1b[Z")
+            t.until(rf"\npolicy {policy}: {what}[^\n]*\n{'' if policy == 'auto' else policy + ' '}› draft$")
+        self.assertEqual(self.listed(), [])
+        t.write("\r")
+        t.until(r"One\..*finished.*\nplan › ?$")
+        self.leave(t)
+        t = self.open("--continue", until=r"session \w+ · 1 turn · \d+s ago · policy plan\n.*\nplan › ?$")
+        t.write("Go on.\r")
+        t.until(r"turn \d+s\nplan › ?$")
+        t.write("\x1b[Z")  # of the turn that runs, too
+        t.until(r"\npolicy auto: [^\n]*\n.*\n› ?$")
+        self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["auto"])
+        self.open_gate()
+        t.until(r"Two\..*finished.*\n› ?$")
+        self.leave(t)
+
     def test_a_plan_is_carried_out_under_the_policy_from_before_it(self):
         path = os.path.join(self.root, "planned.txt")
         self.start(THINK + "First this, then that.", THINK + call("str_replace_editor", command="create", path=path, file_text="x"), THINK + "Done.", THINK + "Planned.", THINK + "Carried.", THINK + "More.")

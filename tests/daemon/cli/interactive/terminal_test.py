@@ -40,7 +40,7 @@ class TerminalTest(TerminalCase):
             subprocess.run(["git", "-C", self.root, *command], check=True)
         self.start(THINK + call("bash", command="sed -i s/beta/gamma/ a.txt"), THINK + "Done.")
         t = self.open("--worktree", width=200)
-        for policy, told in (("foo", "set the policy to foo: it is none; there are auto edits ask plan read-only"), ("edits", "the policy is edits from")):
+        for policy, told in (("foo", "set the policy to foo: it is none; there are auto, edits, ask, plan, read-only"), ("edits", "the policy is edits from")):
             t.write(f"/policy {policy}\r")
             t.until(told + r"[^\n]*\n.*› ?$")
         self.assertEqual(self.listed(), [])  # neither makes a worktree
