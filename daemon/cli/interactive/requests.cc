@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "daemon/cli/approval.h"
+#include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/clipboard.h"
 #include "daemon/cli/interactive/interactive.h"
@@ -180,7 +181,12 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
     const daemon::Skills known = skills();
     const auto skill = skill_meant(line.name, known);
     const auto nearest = skill.empty() ? line.nearest : skill;
-    const std::string meant = nearest.empty() ? "" : fmt::format(", but /{}", nearest);
+    const bool in_shell = std::ranges::any_of(
+        commands(), [&](const Command& c) { return c.name == line.name; });
+    const std::string meant =
+        in_shell          ? fmt::format(" here, but `lares {0}` in a shell: !lares {0}", line.name)
+        : nearest.empty() ? ""
+                          : fmt::format(", but /{}", nearest);
     view_.note(Style::yellow,
                fmt::format("there is no /{}{}; /help lists the commands, and a blank before it "
                            "sends it as text",
@@ -214,7 +220,10 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
     case Slash::fork:
       return fork(line.argument);
     case Slash::policy:
-      return policy(line.argument);
+      policy(line.argument);
+      if (line.text.empty() || talk_.policy() != line.argument) return;
+      said(line.text, talk_.running_turn() != 0 ? "steers the running turn" : "");
+      return say(line.text, "steer", "work");
     case Slash::go:
       return go(line.argument);
     case Slash::status:

@@ -75,6 +75,10 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
   for (const auto& [other, name] : kOtherNames)
     if (out.name == other) out.name = name;
   std::size_t least = std::string_view::npos;
+  if (out.name == kPlan) {
+    out.name = "policy";
+    out.text = std::exchange(out.argument, std::string(kPlan));
+  }
   for (const auto& command : kCommands) {
     if (command.name == out.name) {
       out.command = &command;

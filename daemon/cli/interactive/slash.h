@@ -45,6 +45,7 @@ std::span<const SlashCommand> slash_commands();
 struct SlashLine {
   const SlashCommand* command = nullptr;  // null: there is none of that name
   std::string name, argument;
+  std::string text;          // to be said under it: of /plan TEXT, which is /policy plan
   std::string_view nearest;  // of an unknown one: what may have been meant, or nothing
 };
 // Nothing: the line is a prompt. So is one that begins with a path.

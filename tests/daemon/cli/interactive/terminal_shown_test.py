@@ -87,7 +87,7 @@ class TerminalShownTest(TerminalCase):
     def test_a_command_that_is_none_is_told_what_was_meant_where_that_is_near(self):
         self.start()
         t = self.open(width=120)
-        for typed, near in (("/init", ""), ("/log", ""), ("/hepl", "help"), ("/sesions", "sessions"), ("/di", "diff"), ("/frobnicate", "")):
+        for typed, near in (("/init", ""), ("/logg", ""), ("/hepl", "help"), ("/sesions", "sessions"), ("/di", "diff"), ("/frobnicate", "")):
             t.write(typed + "\r")
             text = t.until(rf"there is no {typed}[;,][^\n]* sends it as text\n› {typed}$")
             told = text.split(f"there is no {typed}")[-1]
