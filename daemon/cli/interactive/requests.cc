@@ -86,7 +86,9 @@ void Interactive::submitted(const std::string& line) {
     return input_->put_back(line);
   }
   if (line.starts_with('!')) return own_command(line);
-  const auto slash = parse_slash(line);
+  // What answers a question may be any word
+  const auto word = question_id_.empty() ? command_word(line) : std::string_view();
+  const auto slash = parse_slash(word.empty() ? line : word);
   const bool answers = !question_id_.empty() && !asking_;  // with any word, one with a slash too
   if (slash && (slash->command || !answers)) {
     remember(line);

@@ -49,6 +49,9 @@ constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
     {"clear", "new"},    {"context", "status"},   {"cost", "status"},
     {"usage", "status"}, {"approvals", "policy"}, {"permissions", "policy"},
     {"bashes", "jobs"},  {"tasks", "jobs"}};
+constexpr std::pair<std::string_view, std::string_view> kWords[] = {
+    {"exit", "/quit"}, {"quit", "/quit"}, {":q", "/quit"}, {"help", "/help"}, {"?", "/help"}};
+constexpr std::string_view kPlan = "plan";
 
 bool is_name(std::string_view word) {
   return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
@@ -72,13 +75,13 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
   while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\n' || rest.back() == '\t'))
     rest.remove_suffix(1);
   out.argument = rest;
-  for (const auto& [other, name] : kOtherNames)
-    if (out.name == other) out.name = name;
-  std::size_t least = std::string_view::npos;
   if (out.name == kPlan) {
     out.name = "policy";
     out.text = std::exchange(out.argument, std::string(kPlan));
   }
+  for (const auto& [other, name] : kOtherNames)
+    if (out.name == other) out.name = name;
+  std::size_t least = std::string_view::npos;
   for (const auto& command : kCommands) {
     if (command.name == out.name) {
       out.command = &command;
@@ -90,6 +93,13 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
     if (d < least) least = d, out.nearest = command.name;
   }
   return out;
+}
+
+std::string_view command_word(std::string_view line) {
+  line = line.substr(0, line.find_last_not_of(" \t\n") + 1);
+  for (const auto& [word, command] : kWords)
+    if (line == word) return command;
+  return {};
 }
 
 std::int64_t number_in(std::string_view text) {

@@ -50,6 +50,9 @@ struct SlashLine {
 };
 // Nothing: the line is a prompt. So is one that begins with a path.
 std::optional<SlashLine> parse_slash(std::string_view line);
+// Of a line that is one word which leaves or helps elsewhere ("exit", ":q", "?"): the command that
+// is meant by it; else nothing. A blank before it makes it text.
+std::string_view command_word(std::string_view line);
 std::int64_t number_in(std::string_view argument);  // 0: it is none
 // The names that begin so, each with its slash and, if it takes an argument, a space.
 std::vector<std::string> slash_completions(std::string_view beginning);

@@ -96,6 +96,47 @@ class TerminalShownTest(TerminalCase):
             t.until("› ?$")
         self.leave(t)
 
+    def test_a_command_that_is_one_of_lares_itself_is_named(self):
+        self.start()
+        t = self.open(width=120)
+        for name in ("doctor", "rules", "skills", "apply", "log", "config"):
+            t.write(f"/{name}\r")
+            t.until(rf"there is no /{name} here, but `lares {name}` in a shell: !lares {name};[^›]*› /{name}$")
+            t.write(CTRL_C)
+            t.until("› ?$")
+        self.leave(t)
+
+    def test_plan_is_a_policy(self):
+        self.start(THINK + "First this, then that.")
+        t = self.open()
+        t.write("/plan\r")
+        t.until(r"› /policy plan\n.*the policy is plan from the next call on\n.*plan › ?$")
+        t.write("/policy auto\r")
+        t.until(r"the policy is auto from the next call on\n.*› ?$")
+        t.write("/plan What would you do?\r")
+        t.until(r"the policy is plan from the next call on\n.*› What would you do\?\n.*First this.*finished.*plan › ?$")
+        self.assertEqual(self.prompts(), [("What would you do?", "steer", "work")])
+        self.leave(t)
+
+    def test_a_word_that_leaves_or_helps_elsewhere_does_so_and_behind_a_blank_is_text(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        t = self.open(height=60)
+        for n, word in enumerate(("help", "?")):
+            t.write(word + "\r")
+            t.until(r"(› /help\n.*Ctrl-G.*){%d}› ?$" % (n + 1))
+        for word, answer in ((" exit", "One"), (" ?", "Two"), ("exit now", "Three")):
+            t.write(word + "\r")
+            t.until(answer + r"\..*finished.*› ?$")
+        self.assertEqual([p[0] for p in self.prompts()], [" exit", " ?", "exit now"])
+        t.write("exit\r")
+        self.assertEqual(t.wait(), 0)
+        for word in ("quit", ":q"):
+            t = self.open()
+            t.write(word + "\r")
+            self.assertEqual(t.wait(), 0)
+            self.assertEqual(t.modes(), t.before)
+        self.assertEqual(len(self.listed()), 1)
+
 
 if __name__ == "__main__":
     terminal_case.main()
