@@ -45,6 +45,7 @@ void on(const Happening& h, F f) {
 Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options)
     : options_(std::move(options)),
       directory_(directory_below(options_.root)),
+      state_dir_(daemon.state_dir),
       screen_(STDOUT_FILENO, Terminal::detect(STDOUT_FILENO)),
       transcript_(screen_, {.answer_live = true, .show_thinking = false, .fold_output = true}),
       view_(screen_, transcript_),

@@ -133,6 +133,7 @@ class Interactive {
 
   const InteractiveOptions options_;
   const std::string directory_;  // below options_.root
+  const std::string state_dir_;  // the daemon's
   Link link_;
   Screen screen_;
   Transcript transcript_;

@@ -13,6 +13,7 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/prompt_editor.h"
 #include "daemon/cli/interactive/recap.h"
+#include "daemon/cli/interactive/whole_output.h"
 #include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
@@ -441,7 +442,8 @@ void Interactive::output(const std::string& argument) {
     return view_.note(Style::yellow,
                       fmt::format("/output [N]: N is 1, the last call, to {}", called.size()));
   const auto& one = called[static_cast<std::size_t>(n - 1)];
-  transcript_.lines(one.call + "\n" + (one.output.empty() ? "(no output)" : one.output));
+  transcript_.lines(one.call + "\n" +
+                    (one.output.empty() ? "(no output)" : whole_output(one.output, state_dir_)));
 }
 
 void Interactive::copy() {

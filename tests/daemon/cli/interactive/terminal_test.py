@@ -334,6 +334,16 @@ class TerminalTest(TerminalCase):
         t.until(r"/output \[N\]: N is 1, the last call, to 2")
         self.leave(t)
 
+    def test_output_that_the_model_saw_a_part_of_is_shown_whole(self):
+        self.start(THINK + call("bash", command="seq 1 8000; (exit 3)"), THINK + "Well.")
+        t = self.open(height=60)
+        t.write("Do it.\r")
+        t.until("Well.*finished.*› ?$")
+        t.write("/output\r")
+        text = t.until(r"› /output\n.*\n8000\n.*› ?$", timeout=20).split("› /output\n")[1]
+        self.assertIn("\n" + "\n".join(str(n) for n in range(1, 8001)) + "\n[exit code: 3]\n", text)
+        self.leave(t)
+
     def test_background_jobs_are_listed_and_stopped(self):
         self.start(THINK + call("bash", command="sleep 1234 & (sleep 4321; echo never) & echo begun"), THINK + "Both run.", THINK + "Not said.")
         t = self.open()
