@@ -113,6 +113,8 @@ class Interactive {
   void offer(std::string_view what, std::function<void(std::int64_t)> pick);
   bool picked(const std::string& line);
   void pick_nothing();
+  std::string row_of_list(std::string_view before, std::string_view text,
+                          std::string_view behind) const;
   void offer_sessions();
   bool show_turns(const std::vector<Turn>& turns);
   void rewind(const std::string& argument);

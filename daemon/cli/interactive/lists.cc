@@ -13,6 +13,8 @@
 namespace lares::cli {
 namespace {
 
+using namespace std::string_literals;
+
 constexpr std::size_t kSessionsShown = 15, kTurnsShown = 15;
 
 }  // namespace
@@ -47,6 +49,15 @@ bool Interactive::picked(const std::string& line) {
   return true;
 }
 
+// In one row, of which `text` takes what there is room for.
+std::string Interactive::row_of_list(std::string_view before, std::string_view text,
+                                     std::string_view behind) const {
+  constexpr int kUnlimited = 200;
+  const int room = screen_.width_or(kUnlimited) - 1 - columns(before) - columns(behind);
+  return fmt::format("{}{}{}", before,
+                     clip(one_line(text), room, screen_.terminal().utf8 ? "…" : "~"), behind);
+}
+
 void Interactive::offer_sessions() {
   auto sessions = talk_.sessions();
   if (!sessions) return complain(sessions.error());
@@ -55,8 +66,12 @@ void Interactive::offer_sessions() {
   for (std::size_t i = 0; i < shown; ++i) {
     const auto& s = (*sessions)[i];
     const bool this_one = talk_.has_session() && talk_.session().session_id == s.session_id;
-    screen_.line(one_row(fmt::format("{:>3}  {:>4}  {}{}", i + 1, age(s.updated_ms),
-                                     one_line(s.title), this_one ? " (this one)" : "")));
+    const std::string behind = fmt::format("{}{}", this_one ? " (this one)" : "",
+                                           s.state == "waiting" ? dot() + "asks"s
+                                           : s.turn_id != 0     ? dot() + "runs"s
+                                                                : "");
+    screen_.line(
+        row_of_list(fmt::format("{:>3}  {:>4}  ", i + 1, age(s.updated_ms)), s.title, behind));
   }
   if (const std::size_t more = sessions->size() - shown; more > 0)
     view_.note(Style::dim, fmt::format("and {} more: `lares sessions` lists them, /resume ID goes "
@@ -85,9 +100,7 @@ bool Interactive::show_turns(const std::vector<Turn>& turns) {
                                                 : fmt::format("{}{} {}", dot(), turn.n_files,
                                                               turn.n_files == 1 ? "file" : "files");
     const std::string before = fmt::format("{:>3}  {:>4}  ", turn.turn_id, age(turn.began_ms));
-    const int room = screen_.width_or(200) - 1 - columns(before) - columns(files);
-    screen_.line(before + clip(one_line(turn.prompt), room, screen_.terminal().utf8 ? "…" : "~") +
-                 files);
+    screen_.line(row_of_list(before, turn.prompt, files));
   }
   return true;
 }

@@ -317,6 +317,25 @@ class TerminalTest(TerminalCase):
         self.assertEqual(len(self.listed()), 17)
         self.leave(t)
 
+    def test_a_list_of_sessions_says_which_run_and_which_ask(self):
+        ask = THINK + call("bash", command="true")
+        self.start(THINK + "Done.", ask, self.gated(THINK + "Late."))
+        t = self.open()
+        for prompt, seen in (("One.", "Done.*finished"), ("Two.", r"allow\? › ?$"), ("Three. " + "x" * 90, r"turn \d+s\n")):
+            if prompt == "Two.":
+                t.write("/policy ask\r")
+                t.until("the policy is ask from")
+            t.write(prompt + "\r")
+            t.until(seen)
+            t.write("/new\r")
+            t.until("begins a new session.*› ?$")
+        t.write("/sessions\r")
+        t.until(r"\n  1 +\d+s  Three\. x{30,}… · runs\n  2 +\d+s  Two\. · asks\n  3 +\d+s  One\.\n.*which one\? › ?$")
+        t.write("\r")
+        self.open_gate()
+        t.until("nothing was picked")
+        self.leave(t)
+
     def test_a_call_that_fails_shows_how_and_output_shows_all(self):
         self.start(THINK + call("bash", command="seq 1 30; echo oops >&2; (exit 3)"), THINK + call("bash", command="seq 40 60"), THINK + "Well.")
         t = self.open()
