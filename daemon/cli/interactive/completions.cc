@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "daemon/cli/interactive/slash.h"
+#include "daemon/protocol/policies.h"
 #include "daemon/shown/git.h"
 #include "daemon/shown/text.h"
 #include "daemon/skills/skills.h"
@@ -17,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kIndexBytesMax = 8u << 20;
+constexpr int kBranchesMax = 1000;          // the newest
 constexpr std::size_t kNameBytesLeast = 2;  // of what is looked for everywhere
 
 // Where a word ends, and a name that has one of them stands in quotes.
@@ -177,7 +179,65 @@ void add_skills(std::string_view beginning, const std::string& root,
   }
 }
 
+// "main..fe" gives the branches that begin with "fe".
+Completions branches_for(std::string_view range, const std::string& root) {
+  const std::size_t dots = range.rfind("..");
+  std::string_view word = dots == std::string_view::npos ? range : range.substr(dots + 2);
+  word.remove_prefix(word.starts_with('.') ? 1 : 0);  // "main...fe"
+  std::vector<std::string> names;
+  const auto listed = run_git(
+      root,
+      {"for-each-ref", "--format=%(refname:short)", "--sort=-committerdate",
+       fmt::format("--count={}", kBranchesMax), "refs/heads", "refs/remotes"},
+      kIndexBytesMax);
+  std::string_view rest = listed && listed->status == 0 ? listed->out : std::string_view();
+  while (!rest.empty()) {
+    const std::size_t end = std::min(rest.find('\n'), rest.size());
+    const std::string name(rest.substr(0, end));
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+    if (can_be_typed(name)) names.push_back(name);
+  }
+  return completed(word, names, {});
+}
+
+std::optional<Completions> argument_completions(std::string_view before, const std::string& root) {
+  for (const std::string_view command : {"policy", "go"})
+    if (const auto word = argument_of(command, before)) {
+      std::vector<std::string> names, shown;
+      for (const protocol::Policy& p : protocol::kPolicies) {
+        if (command == "go" && p.changes_nothing) continue;
+        names.emplace_back(p.id);
+        shown.push_back(fmt::format("{:<10} {}", p.id, p.what));
+      }
+      return completed(*word, names, shown);
+    }
+  if (const auto range = argument_of("review", before)) return branches_for(*range, root);
+  return std::nullopt;
+}
+
 }  // namespace
+
+Completions completed(std::string_view word, const std::vector<std::string>& candidates,
+                      const std::vector<std::string>& shown) {
+  Completions out{.word = std::string(word), .candidates = {}, .becomes = std::string(word)};
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (!candidates[i].starts_with(word)) continue;
+    out.candidates.push_back(candidates[i]);
+    if (!shown.empty()) out.shown.push_back(shown[i]);
+  }
+  if (!out.candidates.empty()) out.becomes = common_beginning(out.candidates);
+  return out;
+}
+
+std::optional<std::string_view> argument_of(std::string_view command, std::string_view before) {
+  if (!before.starts_with('/') || before.find(' ') != command.size() + 1 ||
+      before.substr(1, command.size()) != command)
+    return std::nullopt;
+  const std::string_view rest = before.substr(command.size() + 1);
+  const std::string_view word = rest.substr(std::min(rest.find_first_not_of(' '), rest.size()));
+  if (word.find_first_of(" \t\n") != std::string_view::npos) return std::nullopt;
+  return word;
+}
 
 Completions completions_of(std::string_view before, const std::string& root,
                            const std::string& directory) {
@@ -188,6 +248,7 @@ Completions completions_of(std::string_view before, const std::string& root,
     out.becomes = common_beginning(out.candidates);
     return out;
   }
+  if (auto argument = argument_completions(before, root)) return *argument;
   const Typed typed = typed_name(before);
   if (typed.name.empty() && !typed.marked) return out;
   out = names_for(typed, root, directory);

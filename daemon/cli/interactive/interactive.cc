@@ -72,8 +72,7 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
       .escaped = [this] { escaped(); },
       .next_policy = [this] { next_policy(), after_happenings(); },
       .edit = [this](const std::string& text) { return edit(text); },
-      .completions =
-          [this](std::string_view before) { return completions_of(before, root(), directory()); }};
+      .completions = [this](std::string_view before) { return completions(before); }};
   plain_ = !screen_.terminal().is_terminal;
   if (plain_)
     input_ = std::make_unique<PlainInput>(screen_, std::move(events));

@@ -116,6 +116,7 @@ class Interactive {
   std::string row_of_list(std::string_view before, std::string_view text,
                           std::string_view behind) const;
   void offer_sessions();
+  Completions completions(std::string_view before_cursor);
   bool show_turns(const std::vector<Turn>& turns);
   void rewind(const std::string& argument);
   void plan_rewinding(std::int64_t turn_id);

@@ -3,6 +3,7 @@
 
 #include "daemon/cli/interactive/line_editor_state.h"
 #include "daemon/cli/terminal/wrap.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {
@@ -178,6 +179,16 @@ void LineEditor::State::complete() {
     return insert(widen(found.becomes));
   }
   if (found.candidates.size() == 1) return;
+  if (!found.shown.empty()) {
+    const std::size_t rows = std::min(found.shown.size(), kRowsShown);
+    for (std::size_t i = 0; i < rows; ++i)
+      screen.line(screen.terminal().paint(
+          Style::dim, clip(found.shown[i], width - 1, screen.terminal().utf8 ? "…" : "~")));
+    if (rows < found.shown.size())
+      screen.line(screen.terminal().paint(
+          Style::dim, "and " + std::to_string(found.shown.size() - rows) + " more"));
+    return;
+  }
   std::string list;
   const std::size_t shown = std::min(found.candidates.size(), kCandidatesShown);
   for (std::size_t i = 0; i < shown; ++i) list += (i > 0 ? "  " : "") + found.candidates[i];

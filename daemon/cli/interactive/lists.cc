@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/cli/interactive/completions.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/yes_no.h"
@@ -83,6 +84,22 @@ void Interactive::offer_sessions() {
                         fmt::format("there is no such session in this list of {}", shown));
     checked(resume(sessions[static_cast<std::size_t>(n - 1)].session_id), "");
   });
+}
+
+// Where the daemon is there: nothing is started for a key.
+Completions Interactive::completions(std::string_view before) {
+  const auto id = argument_of("resume", before);
+  if (!id) return completions_of(before, root(), directory());
+  std::vector<std::string> ids, shown;
+  if (talk_.connected()) {
+    if (const auto sessions = talk_.sessions())
+      for (const auto& s : *sessions) {
+        ids.push_back(s.session_id);
+        shown.push_back(
+            fmt::format("{}  {:>4}  {}", s.session_id, age(s.updated_ms), one_line(s.title)));
+      }
+  }
+  return completed(*id, ids, shown);
 }
 
 // False: there are none.

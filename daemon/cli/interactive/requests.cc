@@ -30,7 +30,8 @@ constexpr std::size_t kExchangesShown = 3, kAnswerLinesShown = 6;
 constexpr int kDiffLinesShown = 120;  // of one change, by /diff
 
 // What Shift-Tab goes through: from what asks least to what changes nothing
-constexpr std::array<std::string_view, 4> kPoliciesInTurn{"auto", "edits", "ask", kPlanPolicy};
+constexpr std::array<std::string_view, 4> kPoliciesInTurn{"auto", "edits", "ask",
+                                                          protocol::kPlanPolicy};
 
 }  // namespace
 
@@ -317,11 +318,10 @@ Result<> Interactive::resume(const std::string& id) {
   heard_policy(s.settings.policy);
   planned_ = s.settings.policy == protocol::kPlanPolicy && s.n_turns > 0;
   transcript_.set_root(s.root);
-  view_.note(Style::dim,
-             one_row(fmt::format("session {}{}{} {}{}{} ago{}", s.session_id, dot(), s.n_turns,
-                                 s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms),
-                                 policy_told(s.settings.policy)) +
-                     (s.title.empty() ? "" : dot() + printable(s.title))));
+  view_.note(Style::dim, one_row(fmt::format("session {}{}{} {}{}{} ago{}", s.session_id, dot(),
+                                             s.n_turns, s.n_turns == 1 ? "turn" : "turns", dot(),
+                                             age(s.updated_ms), policy_told(s.settings.policy)) +
+                                 (s.title.empty() ? "" : dot() + printable(s.title))));
   const auto exchanges = last_exchanges(link_, s, kExchangesShown);
   if (!exchanges) return tl::unexpected(exchanges.error());
   for (const auto& exchange : *exchanges) {

@@ -195,6 +195,35 @@ class TerminalLineTest(TerminalCase):
         self.assertEqual(self.prompts()[0][0], "see src/see src/make/übung.py (@a.txt, docs/deep/manual.md and nothing-like-it")
         self.leave(t)
 
+    def test_tab_completes_what_follows_a_command(self):
+        os.rmdir(os.path.join(self.root, ".git"))
+        git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+        for command in (["init", "-q", "-b", "trunk"], ["add", "-A"], ["commit", "-q", "-m", "first"], ["branch", "feature/one"], ["branch", "feature/two"]):
+            subprocess.run([*git, *command], cwd=self.root, check=True)
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open()
+        for topic, answer in (("The first topic.", "One"), ("The second topic.", "Two")):
+            t.write(topic + "\r")
+            t.until(answer + r"\..*finished.*› ?$")
+            t.write("/new\r")
+            t.until("begins a new session.*› ?$")
+        t.write("/policy \t")
+        t.until(r"\nauto       Works on its own[^\n]*\n.*\nread-only  Changes nothing[^\n]*\n› /policy ?$")
+        t.write("pl\t")
+        t.until("› /policy plan$")
+        t.write(CTRL_C + "/review trunk..f\t")
+        t.until(r"› /review trunk\.\.feature/$")
+        t.write("\t")
+        t.until(r"\nfeature/one  feature/two\n› /review trunk\.\.feature/$")
+        t.write("o\t")
+        t.until(r"› /review trunk\.\.feature/one$")
+        second, first = (s["sessionId"] for s in self.listed())
+        t.write(CTRL_C + "/resume \t")
+        t.until(rf"\n{second} +\d+s  The second topic\.\n{first} +\d+s  The first topic\.\n› /resume ?$")
+        t.write(first[:6] + "\t\r")
+        t.until(rf"session {first} · 1 turn.*The first topic\..*One\..*› ?$")
+        self.leave(t)
+
     def test_tab_completes_names_with_blanks_untracked_files_and_other_capitals(self):
         for path in ("dir with space/file one.txt", "dir with space/two.txt", "READ ME.md", "ignored.log", ".gitignore", "deep/down/fresh_notes.md"):
             os.makedirs(os.path.dirname(os.path.join(self.root, path)), exist_ok=True)
