@@ -204,7 +204,7 @@ std::optional<Completions> argument_completions(std::string_view before, const s
   for (const std::string_view command : {"policy", "go"})
     if (const auto word = argument_of(command, before)) {
       std::vector<std::string> names, shown;
-      for (const protocol::Policy& p : protocol::kPolicies) {
+      for (const daemon::protocol::Policy& p : daemon::protocol::kPolicies) {
         if (command == "go" && p.changes_nothing) continue;
         names.emplace_back(p.id);
         shown.push_back(fmt::format("{:<10} {}", p.id, p.what));
