@@ -178,6 +178,8 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   const sandbox::Exit exit = co_await process->wait();
   if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   const std::string moved = inside ? sandbox::told_of(inside->end(true)) : "";
+  // What is told reads source files, and all of what may be megabytes of output.
+  WorkThreads threads(options.threads);
   if (timed_out) {
     std::string text = fmt::format("tests timed out after {} seconds ({}",
                                    std::max<std::int64_t>(1, patience.count() / 1000),
@@ -187,10 +189,15 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                               seconds(before->took))
                 : ")";
     if (patience.count() == options.command_timeout_ms) text += kAllowsNoLonger;
-    const std::string said = output.text();
-    text += last_lines(said, kTimeoutLines);
-    text += line_of_sandbox(said, options, sensitive);
-    if (said.size() > kOutputKnownBytes) text += kept_in_file(output, options.state_dir);
+    const auto tell_end = [&](const Cancelled&) {
+      const std::string said = output.text();
+      TestReport out{last_lines(said, kTimeoutLines) + line_of_sandbox(said, options, sensitive)};
+      if (said.size() > kOutputKnownBytes) out.text += kept_in_file(output, options.state_dir);
+      return out;
+    };
+    const auto end = co_await off_thread<TestReport>(threads.get(), tell_end);
+    if (!end) co_return tl::unexpected(Error{end.error().code, "test: " + end.error().message});
+    text += end->text;
     if (!moved.empty()) text += "\n" + moved;
     // Who is right may need longer than before; the next run is given the time there is.
     if (known) before->took = std::chrono::milliseconds::zero();
@@ -200,8 +207,6 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
-  // It reads source files, and all of what may be megabytes of output.
-  WorkThreads threads(options.threads);
   const auto tell = [&](const Cancelled&) {
     TestReport out = report(runner, output, status, *files);
     if (!out.ok) out.text += line_of_sandbox(output.text(), options, sensitive);

@@ -385,7 +385,7 @@ TEST_F(TestRuns, WhatTheReportLeavesOutIsInAFile) {
   EXPECT_TRUE(all.str().ends_with("line 499\n"));
 }
 TEST_F(TestRuns, AFileThatLacksAMiddleIsNotCalledTheFullOutput) {
-  dir_.write(".lares/test", "yes 'a long line of no use' | head -c 18000000; echo end; exit 4\n");
+  dir_.write(".lares/test", "yes $(printf %02000d 0) | head -c 18000000; echo end; exit 4\n");
   const std::string text = run().text;
   EXPECT_TRUE(std::regex_search(
       text, std::regex(R"(\n\[of the output, \d+ bytes in the middle were not kept; .*\]\n)"
@@ -507,6 +507,30 @@ TEST_F(TestRuns, AreReportedOnTheThreadsForWhatBlocks) {
   free.set_value();
   io_.run();
   EXPECT_EQ(text, "tests failed (sh .lares/test, exit status 1)\n  a.py:1: error: x");
+}
+TEST_F(TestRuns, OutOfTimeAreToldOnTheThreadsForWhatBlocks) {
+  asio::thread_pool threads(1);
+  dir_.write(".lares/test", "echo $$ > pid.new; mv pid.new pid; echo begun; exec sleep 60\n");
+  TestTool tool(BuiltinOptions{.root = dir_.root(),
+                               .state_dir = state_.root(),
+                               .sandbox_launcher = test::launcher(),
+                               .no_sandbox = true,
+                               .command_timeout_ms = 5000,
+                               .threads = &threads});
+  std::string text;
+  const auto on_done = [&](std::exception_ptr, Result<Outcome> out) { text = out->text; };
+  asio::co_spawn(io_, tool.run(json::object(), {}), on_done);
+  const auto step = [this] { io_.run_one_for(std::chrono::milliseconds(50)); };
+  while (text.empty() && !std::filesystem::exists(dir_.at("pid"))) step();
+  std::promise<void> free;
+  asio::post(threads, [until = free.get_future().share()] { until.wait(); });
+  const int pid = std::stoi(dir_.read("pid"));
+  while (::kill(pid, 0) == 0) step();
+  io_.run_for(std::chrono::milliseconds(500));  // in vain
+  EXPECT_EQ(text, "");
+  free.set_value();
+  io_.run();
+  EXPECT_EQ(text, "tests timed out after 5 seconds (sh .lares/test)\n  begun");
 }
 TEST_F(TestRuns, NoTestsIsNoSuccess) {
   dir_.write("tests/test_empty.py", "import unittest\n");
