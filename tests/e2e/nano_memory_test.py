@@ -45,6 +45,24 @@ class Memory(NanoCase):
             connection.close()
 
 
+class Sessions(NanoCase):
+    ARGUMENTS = ("--memory", "0.112", "--threads", "1")  # a request takes 10 MB, a session a few more than are left then
+
+    def test_a_session_between_two_turns_makes_room_at_once(self):
+        root = os.path.join(self.home, "repository")
+        os.mkdir(root)
+        client = Client(self.socket)
+        self.addCleanup(client.close)
+        client.sock.settimeout(240)
+        session = client.call("session/create", root=root)["sessionId"]
+        client.call("session/subscribe", sessionId=session)
+        client.call("prompt/send", sessionId=session, id="p1", content="What is one and one?", mode="ask")  # it can leave nothing running
+        client.until("turn/ended", turnId=1)
+        self.post("/v1/chat/completions", messages=[{"role": "user", "content": "one two " * 500}], max_tokens=2)
+        sequences = client.call("server/status")["sequences"]
+        self.assertGreaterEqual(sequences.get("evicted", 0), 1)
+
+
 if __name__ == "__main__":
     NanoCase.BIN = os.path.abspath(sys.argv.pop(1))
     unittest.main()
