@@ -23,7 +23,7 @@ std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange
 }
 
 // For a shell.
-std::string quoted(std::string_view word) {
+std::string shell_word(std::string_view word) {
   constexpr std::string_view kPlain =
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,:@%=";
   if (word.find_first_not_of(kPlain) == std::string_view::npos) return std::string(word);
@@ -37,7 +37,7 @@ std::string how_to_merge(const WorktreeRecord& record) {
   return fmt::format(
       "commit what you have; then `cd {0} && git add -A && git commit -m {1}` commits what it has, "
       "and `git merge {1}` in {2} merges that",
-      quoted(record.root), record.branch, quoted(record.worktree_of));
+      shell_word(record.root), record.branch, shell_word(record.worktree_of));
 }
 
 tools::Selection paths_of(const std::vector<tools::SnapshotChange>& changes) {
