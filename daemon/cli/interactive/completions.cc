@@ -136,7 +136,7 @@ Typed typed_name(std::string_view before) {
 }
 
 Completions names_for(const Typed& typed, const std::string& root, const std::string& directory) {
-  Completions out{.word = std::string(typed.whole), .candidates = {}, .becomes = {}};
+  Completions out{.word = std::string(typed.whole), .candidates = {}, .becomes = {}, .shown = {}};
   bool at = true;  // they begin as the word does
   Case by = Case::exact;
   for (const Case each : {Case::exact, Case::folded}) {
@@ -219,7 +219,8 @@ std::optional<Completions> argument_completions(std::string_view before, const s
 
 Completions completed(std::string_view word, const std::vector<std::string>& candidates,
                       const std::vector<std::string>& shown) {
-  Completions out{.word = std::string(word), .candidates = {}, .becomes = std::string(word)};
+  Completions out{
+      .word = std::string(word), .candidates = {}, .becomes = std::string(word), .shown = {}};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     if (!candidates[i].starts_with(word)) continue;
     out.candidates.push_back(candidates[i]);
@@ -241,14 +242,16 @@ std::optional<std::string_view> argument_of(std::string_view command, std::strin
 
 Completions completions_of(std::string_view before, const std::string& root,
                            const std::string& directory) {
-  Completions out{
-      .word = std::string(before), .candidates = slash_completions(before), .becomes = {}};
+  if (auto argument = argument_completions(before, root)) return *argument;
+  Completions out{.word = std::string(before),
+                  .candidates = slash_completions(before),
+                  .becomes = {},
+                  .shown = {}};
   add_skills(before, root, out.candidates);
   if (!out.candidates.empty()) {
     out.becomes = common_beginning(out.candidates);
     return out;
   }
-  if (auto argument = argument_completions(before, root)) return *argument;
   const Typed typed = typed_name(before);
   if (typed.name.empty() && !typed.marked) return out;
   out = names_for(typed, root, directory);

@@ -19,7 +19,7 @@ struct Completions {
   // a directory leaves open: @"a name/", @"a name/of a file".
   std::string becomes;
   // What a person is shown of each candidate, a row each; empty: the candidates themselves
-  std::vector<std::string> shown = {};
+  std::vector<std::string> shown;
 };
 
 // Those of the candidates that begin with the word: `shown` says more about each, or is empty.

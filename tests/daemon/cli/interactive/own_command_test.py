@@ -167,7 +167,7 @@ print("asked as", name.decode().strip(), end="\\r\\n")
         t = self.open(width=100)
         t.write("!echo begun; until [ -e go ]; do sleep 0.05; done\r")
         t.until(r"\nbegun$")
-        t.write("First thing\b\b\b\b\bone.\rthen this")  # as the terminal has edited it
+        t.write("First thing\x7f\x7f\x7f\x7f\x7fone.\rthen this")  # as the terminal has edited it
         t.until("then this$")
         open(os.path.join(self.root, "go"), "w").close()
         t.until(r"done · .*› First one\..*\n› then this$")
