@@ -86,9 +86,10 @@ class Relay {
   int outer_;
   pid_t pid_;
   bool types_ = true, writes_ = true, ended_ = false;
-  std::string unread_;  // and not given to it yet
-  std::string mark_;    // what it wrote ends so, once it has ended
-  std::string held_;    // what may be the beginning of that
+  std::size_t n_read_ = 0;  // of what it wrote
+  std::string unread_;      // and not given to it yet
+  std::string mark_;        // what it wrote ends so, once it has ended
+  std::string held_;        // what may be the beginning of that
   AlternateScreen screen_;
   std::deque<Clock::time_point> interrupts_;
 };
@@ -154,6 +155,7 @@ void Relay::read_program() {
   const ssize_t n = ::read(outer_, block.data(), block.size());
   writes_ = n > 0 || (n < 0 && (errno == EINTR || errno == EAGAIN));  // EIO: nobody has it open
   if (n <= 0) return;
+  n_read_ += static_cast<std::size_t>(n);
   const std::string_view bytes(block.data(), static_cast<std::size_t>(n));
   if (!ended_) return show(bytes);
   held_ += bytes;
@@ -186,9 +188,11 @@ std::string Relay::finish() {
   ended_ = true;
   mark_ = fmt::format("\xff{}:{}\xff", pid_, Clock::now().time_since_epoch().count());
   std::string_view to_mark = mark_;
-  for (const auto until = Clock::now() + kRestWithin; writes_ && Clock::now() < until;) {
+  auto until = Clock::now() + kRestWithin;
+  for (std::size_t before = n_read_; writes_ && Clock::now() < until; before = n_read_) {
     if (!to_mark.empty()) to_mark.remove_prefix(pty_.mark_end(to_mark));
     pass_some(to_mark.empty() ? kLookedAfterEvery : std::chrono::milliseconds(1));
+    if (n_read_ != before) until = Clock::now() + kRestWithin;  // the person's terminal may be slow
   }
   if (writes_) show(held_);
   std::string typed = pty_.take_unread() + unread_;
