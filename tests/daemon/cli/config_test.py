@@ -117,6 +117,7 @@ class ConfigTest(CliCase):
     def test_what_makes_no_sense_is_refused_and_changes_nothing(self):
         for args, why in ((("get", "memori"), "there is no setting memori; do you mean memory?"), (("set", "memory", "lots"), "set memory to lots: memory must be a number from 0 to 1000000"),
                           (("set", "threads", "1.5"), "threads must be a whole number from 0 to 1024"), (("set", "memory", "nan"), "memory must be a number"),
+                          (("set", "command_timeout", "0"), "command_timeout must be a whole number from 1 to 86400"),
                           (("set", "device", "cuda:0,"), "device must be auto, cpu, cuda, or GPUs by their numbers: cuda:1, cuda:0,1"),
                           (("set", "device", "cuda:x"), "device must be"), (("set", "device", "cuda:"), "device must be"), (("set", "device", "cuda:0,,1"), "device must be"),
                           (("set", "policy", "yolo"), "policy must be one of: auto edits ask plan read-only"), (("set", "hide_thinking", "1"), "hide_thinking must be true or false"),
