@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/text.h"
 #include "tools/workspace/rooted_fs.h"
 #include "tools/workspace/rules.h"
 #include "tools/workspace/tree_listing.h"
