@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <span>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -126,53 +125,8 @@ std::string why_no_rule(const PermissionRule& rule) {
   return "";
 }
 
-namespace {
-
-// What git does not begin without its lock on the index or on the branch, whatever else it is
-// told. Not `clean`, `checkout-index`, `worktree remove` and `apply`: they change files first, or
-// only those.
-constexpr std::string_view kLocksFirst[] = {"add",      "commit",      "mv",     "reset",
-                                            "checkout", "restore",     "switch", "rm",
-                                            "merge",    "cherry-pick", "revert", "rebase"};
-// Likewise in those forms that lose something.
-constexpr std::string_view kLosesByLock[] = {"stash", "branch", "tag", "update-ref", "reflog"};
-
-bool among(std::span<const std::string_view> names, const std::string& name) {
-  return std::ranges::find(names, name) != names.end();
-}
-
-// A shell in `directory`, below the root, has the root's own repository before it, and no other.
-bool in_roots_repository(const std::filesystem::path& root, const std::string& directory) {
-  std::error_code ec;
-  for (std::filesystem::path at = directory; at.has_relative_path(); at = at.parent_path())
-    if (std::filesystem::exists(std::filesystem::symlink_status(root / at / ".git", ec)))
-      return false;
-  return std::filesystem::exists(root / ".git" / "HEAD", ec) ||
-         std::filesystem::is_regular_file(root / ".git", ec);
-}
-
-// Why nobody has to be asked for a script that is one git command, for it cannot do its work.
-// Nullopt: it may, or that is not known: it could be told of another repository in many ways.
-std::optional<std::string> fails_at_git(const JudgedCall& call, bool loses) {
-  const auto script = tools::shell_commands(string_of(call.arguments, "command"));
-  if (!script.understood || script.does_more || script.commands.size() != 1) return std::nullopt;
-  const tools::ShellCommand& command = script.commands.front();
-  const auto& words = command.words;
-  if (!command.certain || words.size() < 2 || words[0] != "git") return std::nullopt;
-  const bool less = std::ranges::any_of(words, [](const auto& word) {
-    return word == "-n" || word == "--dry-run" || word == "-p" || word == "--patch";
-  });
-  const bool writes = (among(kLocksFirst, words[1]) && !less) ||
-                      (loses && among(kLosesByLock, words[1]));
-  if (!writes || !in_roots_repository(call.root, std::string(call.directory))) return std::nullopt;
-  return fmt::format(
-      "commands cannot write to .git, so git {} would fail; the tool git adds, commits and "
-      "switches branches, and for the rest the user can be asked to run `!{}`",
-      words[1], command.text);
-}
-
-Judgement judged(std::string_view policy, const std::vector<PermissionRule>& rules,
-                 const JudgedCall& call, bool& may_lose) {
+Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rules,
+                const JudgedCall& call) {
   Judgement plain = call.reading ? for_reading(call.tool) : by_policy(policy, call.tool);
   if (plain.verdict == Verdict::deny) return plain;
   Subjects subjects;
@@ -220,7 +174,6 @@ Judgement judged(std::string_view policy, const std::vector<PermissionRule>& rul
       return {Verdict::deny,
               fmt::format("a rule of this {} denies {} {}", rule->scope, call.tool, rule->pattern),
               {}};
-  may_lose = loses.has_value();
   if (loses) return {Verdict::ask, *loses, {}};
   for (const std::string& text : all)
     if (const auto* rule = first_of(rules, "ask", call, text))
@@ -235,18 +188,6 @@ Judgement judged(std::string_view policy, const std::vector<PermissionRule>& rul
   if (allowed || plain.verdict == Verdict::allow) return {};
   plain.likes = std::move(likes);
   return plain;
-}
-
-}  // namespace
-
-Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rules,
-                const JudgedCall& call) {
-  bool may_lose = false;
-  Judgement judgement = judged(policy, rules, call, may_lose);
-  if (judgement.verdict != Verdict::ask || !call.confined || call.reading || call.tool != "bash")
-    return judgement;
-  if (auto why = fails_at_git(call, may_lose)) return {Verdict::deny, std::move(*why), {}};
-  return judgement;
 }
 
 }  // namespace lares::daemon

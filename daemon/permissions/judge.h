@@ -31,7 +31,6 @@ struct JudgedCall {
   // In a turn that changes nothing (tools::Tool::for_reading): no policy speaks against its shell,
   // and people are asked whether they believe an MCP server that says it only reads
   bool reading = false;
-  bool confined = false;  // commands run in the sandbox, where .git can be read and not written
 };
 
 // Of a call that may change something, or stands in for one. A rule is about a tool ("*": all) and
@@ -45,8 +44,7 @@ struct JudgedCall {
 // Rules that deny come before those that ask, and those before the ones that allow; a script is
 // allowed by rules only when each of its commands is, and its text says what it runs. What would
 // lose work that only git has (destructive_run.h) is always asked for: bash, and the command that
-// `test` finds; but nobody is asked for a git command that cannot do it where .git cannot be
-// written. Reads files.
+// `test` finds. Reads files.
 Judgement judge(std::string_view policy, const std::vector<protocol::PermissionRule>& rules,
                 const JudgedCall& call);
 

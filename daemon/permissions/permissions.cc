@@ -14,13 +14,13 @@ using protocol::PermissionRule;
 
 asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string root,
                                                std::string tool, const nlohmann::json& arguments,
-                                               bool reading, bool confined) {
+                                               bool reading) {
   std::string directory = directory_;
   const auto look = [&] {
     auto stored = store_.of(root);
     if (!stored) return Judgement{Verdict::deny, stored.error(), {}};
     stored->insert(stored->end(), rules_.begin(), rules_.end());
-    const JudgedCall call{tool, arguments, root, directory_, reading, confined};
+    const JudgedCall call{tool, arguments, root, directory_, reading};
     Judgement judgement = judge(policy, *stored, call);
     const auto command = arguments.is_object() && tool == "bash" && !reading
                              ? arguments.find("command")

@@ -24,11 +24,10 @@ class Permissions {
   Permissions(asio::any_io_executor io, asio::thread_pool& disk, const std::string& rules_directory)
       : io_(io), disk_(disk), store_(rules_directory) {}
 
-  // A call that may change something, under `policy`; `reading`: one that stands in for it;
-  // `confined`: as JudgedCall has both. Rules that cannot be read deny it, for they may have said
-  // so.
+  // A call that may change something, under `policy`; `reading`: one that stands in for it
+  // (JudgedCall). Rules that cannot be read deny it, for they may have said so.
   asio::awaitable<Judgement> judged(std::string policy, std::string root, std::string tool,
-                                    const nlohmann::json& arguments, bool reading, bool confined);
+                                    const nlohmann::json& arguments, bool reading);
 
   // Why the repository's tests may not run where nobody is asked (judge.h).
   asio::awaitable<std::optional<std::string>> tests_lose(std::string root);

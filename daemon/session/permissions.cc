@@ -15,7 +15,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
                                                             const nlohmann::json& arguments,
                                                             bool reading) {
   auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments,
-                                     reading, /*confined=*/!info_.settings.no_sandbox);
+                                     reading);
   const auto judged = co_await std::move(judging);
   item.why = judged.why;
   if (judged.verdict == Verdict::allow) {

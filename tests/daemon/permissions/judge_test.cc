@@ -2,10 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace lares::daemon {
@@ -46,50 +42,6 @@ TEST(Judge, WhatLosesWorkIsAlwaysAskedFor) {
   EXPECT_THAT(bash("auto", "make; git clean -fdx").why, HasSubstr("git clean -fdx deletes files"));
   EXPECT_THAT(bash("auto", "git reset --hard").likes, IsEmpty());  // so no rule can be made of it
   EXPECT_EQ(bash("read-only", "git reset --hard", all).verdict, Verdict::deny);
-}
-
-// Each was seen to fail where .git is mounted so that nothing writes to it, and to change no file.
-TEST(Judge, NobodyIsAskedForWhatGitCannotDoWhereItWritesNothing) {
-  std::string root = (std::filesystem::temp_directory_path() / "lares-judge-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(root.data()), nullptr);
-  const auto confined = [&](std::string_view policy, const std::string& command,
-                            std::string_view directory = "") {
-    const nlohmann::json args{{"command", command}};
-    return judge(policy, {},
-                 {.tool = "bash",
-                  .arguments = args,
-                  .root = root,
-                  .directory = directory,
-                  .confined = true});
-  };
-  EXPECT_EQ(confined("auto", "git reset --hard").verdict, Verdict::ask);  // no repository
-  std::filesystem::create_directories(root + "/.git");
-  std::ofstream(root + "/.git/HEAD") << "ref: refs/heads/main\n";
-  std::filesystem::create_directories(root + "/sub/below");
-  for (const char* command :
-       {"git reset --hard", "git checkout -- a", "git checkout -f", "git restore a",
-        "git switch -f x", "git rm -f a", "git stash drop", "git branch -D x", "git tag -d x",
-        "git rebase x", "git update-ref -d refs/heads/x"}) {
-    EXPECT_EQ(confined("auto", command).verdict, Verdict::deny) << command;
-    EXPECT_EQ(confined("auto", command, "sub/below").verdict, Verdict::deny) << command;
-  }
-  EXPECT_THAT(confined("auto", "git reset --hard").why,
-              HasSubstr("commands cannot write to .git, so git reset would fail"));
-  // What may be told of another repository, or changes files before it comes to .git.
-  for (const char* command :
-       {"git clean -fdx", "git -C sub reset --hard", "git --git-dir=x reset --hard",
-        "GIT_DIR=x git reset --hard", "cd sub && git reset --hard", "git restore -p a",
-        "git worktree remove -f x", "git apply -R x", "git checkout-index -fa",
-        "yes | git restore -p", "git push --force"})
-    EXPECT_EQ(confined("auto", command).verdict, Verdict::ask) << command;
-  EXPECT_EQ(confined("auto", "git commit -m x").verdict, Verdict::allow);  // it runs, and says why
-  EXPECT_EQ(confined("ask", "git commit -m x").verdict, Verdict::deny);
-  EXPECT_EQ(confined("ask", "git branch").verdict, Verdict::ask);
-  std::filesystem::create_directories(root + "/sub/.git");  // a repository that commands may write
-                                                            // to
-  EXPECT_EQ(confined("auto", "git reset --hard", "sub/below").verdict, Verdict::ask);
-  EXPECT_EQ(confined("auto", "git reset --hard").verdict, Verdict::deny);
-  std::filesystem::remove_all(root);
 }
 
 TEST(Judge, InAShellThatWritesNothingOnlyRulesCount) {
