@@ -161,4 +161,4 @@ format:
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-* $(BUILD).log
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-races $(BUILD).log build-nano build-gpu build-deps build-release build-debug

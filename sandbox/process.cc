@@ -9,10 +9,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <optional>
 #include <sstream>
 
@@ -138,15 +140,19 @@ std::vector<int> numbers_in(const std::string& dir) {
   return out;
 }
 
-// Those below a process on the host, by whichever of its threads has started them, each before its
-// children; what it cannot see is not among them.
-std::vector<int> descendants_of(int pid) {
-  std::vector<int> all = {pid};
-  for (std::size_t i = 0; i < all.size() && all.size() < kDescendantsMax; ++i)
-    for (const int task : numbers_in(fmt::format("/proc/{}/task", all[i]))) {
-      std::ifstream children(fmt::format("/proc/{}/task/{}/children", all[i], task));
-      for (int child; children >> child;) all.push_back(child);
+struct Descendant {
+  int pid = 0, parent = 0;
+};
+// By whichever of its threads they were started, each before its children.
+std::vector<Descendant> family_of(int pid) {
+  std::vector<Descendant> all = {{pid, 0}};
+  for (std::size_t i = 0; i < all.size() && all.size() < kDescendantsMax; ++i) {
+    const int parent = all[i].pid;
+    for (const int task : numbers_in(fmt::format("/proc/{}/task", parent))) {
+      std::ifstream children(fmt::format("/proc/{}/task/{}/children", parent, task));
+      for (int child; children >> child;) all.push_back({child, parent});
     }
+  }
   all.erase(all.begin());
   return all;
 }
@@ -214,16 +220,21 @@ class Running : public Process {
     child_->reap_later();
   }
   int pid() const override { return child_->pid; }
-  std::vector<int> tree_of(int pid) const override {
+  std::vector<std::vector<int>> trees_of(const std::vector<int>& pids) const override {
+    std::vector<std::vector<int>> trees(pids.size());
+    std::map<int, std::size_t> in;  // which tree, by the host's number
     const int namespaces = known_as(child_->pid).namespaces + (hides_ ? 1 : 0);
-    for (const int outside : descendants_of(child_->pid)) {
-      const auto known = known_as(outside);
-      if (known.pid != pid || known.namespaces != namespaces) continue;
-      auto tree = descendants_of(outside);
-      tree.insert(tree.begin(), outside);
-      return tree;
+    for (const auto& [pid, parent] : family_of(child_->pid)) {
+      auto tree = in.contains(parent) ? in[parent] : trees.size();
+      const auto known = known_as(pid);
+      const auto asked = std::ranges::find(pids, known.pid);
+      const auto own = static_cast<std::size_t>(asked - pids.begin());
+      if (known.namespaces == namespaces && asked != pids.end() && trees[own].empty()) tree = own;
+      if (tree == trees.size()) continue;
+      trees[tree].push_back(pid);
+      in[pid] = tree;
     }
-    return {};
+    return trees;
   }
   // One that has become another program, or has threads, may be at work while it is alone.
   bool alone() const override {
@@ -351,6 +362,12 @@ asio::awaitable<Fd> listener(Child& child) {
 }
 
 }  // namespace
+
+std::vector<int> descendants_of(int pid) {
+  std::vector<int> out;
+  for (const auto& one : family_of(pid)) out.push_back(one.pid);
+  return out;
+}
 
 asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend,
                                                         Policy policy, Command command) {

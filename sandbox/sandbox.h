@@ -120,9 +120,10 @@ class Process {
   // None of its processes is left but the command, which is the program it was; in doubt, false
   virtual bool alone() const = 0;
   virtual int pid() const = 0;  // of the launcher, on the host
-  // The host's numbers of the process that is `pid` inside and of what runs below it, that one
-  // first. Empty: there is none, or it is of a namespace that the command made.
-  virtual std::vector<int> tree_of(int pid) const = 0;
+  // For each of `pids`, which are numbers inside: the host's numbers of that process and of what
+  // runs below it, that one first. Empty: there is none, or it is of a namespace that the command
+  // made. Looks at all that runs in it once.
+  virtual std::vector<std::vector<int>> trees_of(const std::vector<int>& pids) const = 0;
   virtual asio::posix::stream_descriptor& in() = 0;   // to its stdin
   virtual asio::posix::stream_descriptor& out() = 0;  // from its stdout and stderr, joined
   virtual asio::awaitable<Exit> wait() = 0;           // once
@@ -136,6 +137,10 @@ class Process {
   // these are other files now, for somebody has saved them. Otherwise as hide().
   virtual asio::awaitable<Result<>> keep(std::vector<std::string> paths) = 0;
 };
+
+// Those below a process, as the host numbers them, each before its children; what this process
+// cannot see is not among them.
+std::vector<int> descendants_of(int pid);
 
 struct Command {
   std::vector<std::string> argv;   // argv[0] is looked up in PATH inside

@@ -40,8 +40,9 @@ void add_lacking(const fs::path& there, const fs::path& here, const fs::path& be
 Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::SessionCreate request,
                                                      const std::string& prompt) {
   // What is piped in, and where the person stands, comes behind an empty line.
+  const std::size_t begin = std::min(prompt.find_first_not_of(" \t\r\n"), prompt.size());
   const std::string task = prompt.substr(
-      0, std::min(prompt.find("\n\n"), std::size_t{4} * kTitleColumns));
+      begin, std::min(prompt.find("\n\n", begin) - begin, std::size_t{4} * kTitleColumns));
   request.title = clip(one_line(task), kTitleColumns, "");
   protocol::WorktreeCreate create;
   create.create = std::move(request), create.worktree = true;

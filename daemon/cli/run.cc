@@ -50,7 +50,7 @@ Result<std::string> newest_session(const DaemonOptions& daemon, const std::strin
   list.root = root;
   auto listed = link.call<protocol::SessionListResult>(list);
   if (!listed) return tl::unexpected(listed.error());
-  keep_about(listed->sessions, mode == "work");
+  keep_about(listed->sessions, mode == "work" ? Wanted::to_go_on : Wanted::any);
   if (listed->sessions.empty())
     return tl::unexpected(Error{
         fmt::format("--continue: there is no session about {} yet; without it one begins", root)});
@@ -125,7 +125,8 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   }
   std::string here = root.empty() ? "" : directory_below(root);
   if (!here.empty() && !turn.session.empty() && !is_about(daemon, turn.session, root)) here.clear();
-  prompt = told_from(names_from(prompt, root, here), here);
+  // What is piped in stays as it is
+  prompt = told_from(all_of_it ? prompt : names_from(prompt, root, here), here);
   if (!all_of_it) prompt = with_what_is_piped(std::move(prompt), name);
   if (prompt.size() > protocol::kPromptBytesMax) {
     return say_why_not(

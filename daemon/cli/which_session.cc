@@ -15,12 +15,13 @@ namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
-void keep_about(std::vector<protocol::SessionInfo>& sessions, bool may_change) {
+void keep_about(std::vector<protocol::SessionInfo>& sessions, Wanted wanted) {
   std::erase_if(sessions, [](const auto& s) { return s.last_seq <= 1; });
-  const auto asks = [](const auto& s) {
-    return s.settings.mode == "ask" && s.n_turns <= 1 && !shown::is_review(s.title);
+  const auto asks = [wanted](const auto& s) {
+    return s.settings.mode == "ask" && s.n_turns <= 1 &&
+           !(wanted == Wanted::to_go_on && shown::is_review(s.title));
   };
-  if (may_change && !std::ranges::all_of(sessions, asks)) std::erase_if(sessions, asks);
+  if (wanted != Wanted::any && !std::ranges::all_of(sessions, asks)) std::erase_if(sessions, asks);
 }
 
 void WhichSession::add_to(CLI::App& app) {
@@ -60,7 +61,7 @@ Result<protocol::SessionInfo> WhichSession::find(Link& link) {
   list.closed = list.worktrees = true;
   auto listed = link.call<protocol::SessionListResult>(list);
   if (!listed) return tl::unexpected(listed.error());
-  keep_about(listed->sessions, may_change);
+  keep_about(listed->sessions, may_change ? Wanted::changes : Wanted::any);
   if (listed->sessions.empty())
     return tl::unexpected(
         Error{"find the newest session: there is none about " + *top +

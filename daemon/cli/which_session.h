@@ -11,10 +11,12 @@
 
 namespace lares::cli {
 
-// Of a list that begins with the newest, those that have a prompt; where `may_change`, without
-// those of a single question, which changed nothing, unless there are no others. A review is none:
-// what it finds is to be mended.
-void keep_about(std::vector<daemon::protocol::SessionInfo>& sessions, bool may_change);
+// any: whatever was said in it; changes: one that may have changed something; to_go_on: or a
+// review, for what that finds is to be mended.
+enum class Wanted { any, changes, to_go_on };
+// Of a list that begins with the newest, those that have a prompt and are wanted. Where there are
+// only sessions of a single question, those.
+void keep_about(std::vector<daemon::protocol::SessionInfo>& sessions, Wanted wanted);
 
 struct WhichSession {
   std::string root, session;

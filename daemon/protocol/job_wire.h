@@ -28,7 +28,7 @@ struct SessionJobsResult {
 
 // Ends one, with all that it has started: SIGTERM, and where that does not end it, SIGKILL. The
 // model is told with its next command. Errors: not_found where no job of the session is that
-// process.
+// process; internal where it does not end.
 struct SessionStopJob {
   static constexpr std::string_view kMethod = "session/stop_job";
   std::string session_id;

@@ -33,6 +33,12 @@ asio::awaitable<Reply<protocol::SessionStopJobResult>> Session::stop_job(std::in
         refusal(protocol::Code::not_found,
                 fmt::format("stop process {}: no background job of session {} is that one",
                             host_pid, info_.session_id)));
+  if (how == tools::JobStopped::stays)
+    co_return tl::unexpected(
+        refusal(protocol::Code::internal,
+                fmt::format("stop process {}: it does not end; it may be another user's, or wait "
+                            "for a disk",
+                            host_pid)));
   world_.log->event("job_stopped",
                     {{"session", info_.session_id}, {"killed", how == tools::JobStopped::killed}});
   co_return protocol::SessionStopJobResult{.killed = how == tools::JobStopped::killed};

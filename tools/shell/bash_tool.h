@@ -30,11 +30,18 @@ class BashTool : public Tool {
   Tool* for_reading() override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
   asio::awaitable<std::string> news() override;
-  // What jobs.h is about, of this shell and of the one for reading: jobs.cc.
+  // What jobs.h is about: jobs.cc. The second and the third are of the shell for reading, too.
   bool any_job_runs() const;
   void add_running(std::vector<RunningJob>& out) const;
-  // The processes to end, as the host numbers them; empty: no job is that process.
-  std::vector<int> stop(int host_pid);
+  // The job that begins with that process: the shell that has it, its pid there, and its processes
+  // as the host numbers them; no shell: there is none.
+  struct Found {
+    BashTool* shell = nullptr;
+    int pid = 0;
+    std::vector<int> tree;
+  };
+  Found job_of(int host_pid);
+  void is_stopped(int pid) { shell_.jobs.stopped(pid); }  // by the user
 
  private:
   struct Shell {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -21,38 +22,60 @@ namespace lares::tools {
 namespace {
 
 constexpr std::chrono::milliseconds kLookEvery{20};
+constexpr std::size_t kProcessesMax = 4096;  // of one job: as many as are looked at
 
-std::vector<int> tree_of(const sandbox::Process& process, const ShellJobs::Job& job) {
-  std::vector<int> out;
-  for (const int pid : job.pids) std::ranges::copy(process.tree_of(pid), std::back_inserter(out));
+// Of each job, its processes as the host numbers them.
+std::vector<std::vector<int>> trees_of(const sandbox::Process& process,
+                                       const std::vector<ShellJobs::Job>& jobs) {
+  std::vector<int> pids;
+  for (const auto& job : jobs) pids.insert(pids.end(), job.pids.begin(), job.pids.end());
+  const auto found = process.trees_of(pids);
+  std::vector<std::vector<int>> out;
+  std::size_t at = 0;
+  for (const auto& job : jobs) {
+    auto& tree = out.emplace_back();
+    for (std::size_t i = 0; i < job.pids.size(); ++i, ++at)
+      tree.insert(tree.end(), found[at].begin(), found[at].end());
+  }
   return out;
 }
 
-std::vector<Fd> held(const std::vector<int>& pids) {
-  std::vector<Fd> out;
-  for (const int pid : pids)
-    if (Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); fd)
-      out.push_back(std::move(fd));
-  return out;
-}
+struct Held {
+  int pid = 0;
+  Fd process;
+};
 
-bool is_over(const Fd& process) {
-  pollfd at{.fd = process.get(), .events = POLLIN, .revents = 0};
+bool is_over(const Held& one) {
+  pollfd at{.fd = one.process.get(), .events = POLLIN, .revents = 0};
   return ::poll(&at, 1, 0) > 0;
 }
 
-void send(const std::vector<Fd>& processes, int signal) {
-  for (const auto& process : processes)
-    ::syscall(SYS_pidfd_send_signal, process.get(), signal, nullptr, 0);
+bool send(const Held& one, int signal) {
+  return ::syscall(SYS_pidfd_send_signal, one.process.get(), signal, nullptr, 0) == 0;
 }
 
-// Whether all have.
-boost::asio::awaitable<bool> end(std::vector<Fd>& processes) {
+void hold(int pid, std::vector<Held>& held) {
+  if (std::ranges::find(held, pid, &Held::pid) != held.end()) return;
+  if (Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))); fd)
+    held.push_back({pid, std::move(fd)});
+}
+
+// Stops them, so that none starts another one unseen, and holds those that they have started.
+void stop_all(std::vector<Held>& held) {
+  std::erase_if(held, is_over);
+  for (std::size_t i = 0; i < held.size() && held.size() < kProcessesMax; ++i) {
+    send(held[i], SIGSTOP);
+    for (const int child : sandbox::descendants_of(held[i].pid)) hold(child, held);
+  }
+}
+
+// Whether all have ended.
+boost::asio::awaitable<bool> end(std::vector<Held>& held) {
   const auto until = std::chrono::steady_clock::now() + kJobEndsWithin;
   boost::asio::steady_timer timer(co_await boost::asio::this_coro::executor);
   for (;;) {
-    std::erase_if(processes, is_over);
-    if (processes.empty()) co_return true;
+    std::erase_if(held, is_over);
+    if (held.empty()) co_return true;
     if (std::chrono::steady_clock::now() >= until) co_return false;
     timer.expires_after(kLookEvery);
     co_await timer.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
@@ -71,27 +94,30 @@ bool BashTool::any_job_runs() const {
 
 void BashTool::add_running(std::vector<RunningJob>& out) const {
   const auto now = ShellJobs::Clock::now();
-  if (any_job_runs())
-    for (auto& job : shell_.jobs.running()) {
-      const auto tree = tree_of(*shell_.process, job);
-      if (tree.empty()) continue;  // it has ended, and the shell was not asked since
-      out.push_back({.pid = job.pids.front(),
-                     .host_pid = tree.front(),
-                     .command = std::move(job.command),
-                     .age = std::chrono::duration_cast<std::chrono::milliseconds>(now - job.seen)});
+  if (any_job_runs()) {
+    const auto jobs = shell_.jobs.running();
+    const auto trees = trees_of(*shell_.process, jobs);
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (trees[i].empty()) continue;  // it has ended, and the shell was not asked since
+      out.push_back(
+          {.pid = jobs[i].pids.front(),
+           .host_pid = trees[i].front(),
+           .command = jobs[i].command,
+           .age = std::chrono::duration_cast<std::chrono::milliseconds>(now - jobs[i].seen)});
     }
+  }
   if (for_reading_) for_reading_->add_running(out);
 }
 
-std::vector<int> BashTool::stop(int host_pid) {
-  if (any_job_runs())
-    for (const auto& job : shell_.jobs.running()) {
-      auto tree = tree_of(*shell_.process, job);
-      if (tree.empty() || tree.front() != host_pid) continue;
-      shell_.jobs.stopped(job.pids.front());
-      return tree;
-    }
-  return for_reading_ ? for_reading_->stop(host_pid) : std::vector<int>();
+BashTool::Found BashTool::job_of(int host_pid) {
+  if (any_job_runs()) {
+    const auto jobs = shell_.jobs.running();
+    auto trees = trees_of(*shell_.process, jobs);
+    for (std::size_t i = 0; i < jobs.size(); ++i)
+      if (!trees[i].empty() && trees[i].front() == host_pid)
+        return {this, jobs[i].pids.front(), std::move(trees[i])};
+  }
+  return for_reading_ ? for_reading_->job_of(host_pid) : Found();
 }
 
 bool any_job_runs(const std::vector<std::unique_ptr<Tool>>& tools) {
@@ -105,23 +131,32 @@ std::vector<RunningJob> running_jobs(const std::vector<std::unique_ptr<Tool>>& t
   std::vector<RunningJob> out;
   for (const auto& tool : tools)
     if (const auto* const shell = shell_among(tool)) shell->add_running(out);
+  std::ranges::stable_sort(out, std::ranges::greater(), &RunningJob::age);
   return out;
 }
 
 boost::asio::awaitable<JobStopped> stop_job(const std::vector<std::unique_ptr<Tool>>& tools,
                                             int host_pid) {
-  std::vector<int> tree;
+  BashTool::Found job;
   for (const auto& tool : tools)
-    if (auto* const shell = dynamic_cast<BashTool*>(tool.get()); shell && tree.empty())
-      tree = shell->stop(host_pid);
-  if (tree.empty()) co_return JobStopped::gone;
-  auto processes = held(tree);
-  send(processes, SIGTERM);
-  send(processes, SIGCONT);  // a stopped one hears nothing else
-  if (co_await end(processes)) co_return JobStopped::ended;
-  send(processes, SIGKILL);
-  (void)co_await end(processes);  // what the kernel does not let go of ends when it does
-  co_return JobStopped::killed;
+    if (auto* const shell = dynamic_cast<BashTool*>(tool.get()); shell && !job.shell)
+      job = shell->job_of(host_pid);
+  if (!job.shell) co_return JobStopped::gone;
+  std::vector<Held> held;
+  for (const int pid : job.tree) hold(pid, held);
+  stop_all(held);
+  bool may = false;
+  for (const auto& one : held) {
+    may |= send(one, SIGTERM);
+    send(one, SIGCONT);
+  }
+  if (!may && !held.empty()) co_return JobStopped::stays;
+  job.shell->is_stopped(job.pid);
+  if (co_await end(held)) co_return JobStopped::ended;
+  stop_all(held);
+  for (const auto& one : held) send(one, SIGKILL);
+  if (co_await end(held)) co_return JobStopped::killed;
+  co_return JobStopped::stays;
 }
 
 }  // namespace lares::tools

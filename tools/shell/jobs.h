@@ -29,11 +29,12 @@ bool any_job_runs(const std::vector<std::unique_ptr<Tool>>& tools);
 // Those that run now, the oldest first.
 std::vector<RunningJob> running_jobs(const std::vector<std::unique_ptr<Tool>>& tools);
 
-enum class JobStopped { gone, ended, killed };
+enum class JobStopped { gone, ended, killed, stays };
 
-// Ends it, with all that runs below it: SIGTERM, and after kJobEndsWithin SIGKILL. The next command
-// of its shell tells the model that the user has done so; news() does not. gone: none of these is
-// `host_pid`. The tools may go away meanwhile.
+// Ends it, with all that runs below it: SIGTERM, and after kJobEndsWithin SIGKILL. When it has ended
+// the next command of its shell tells the model that the user has done so; news() does not. gone:
+// none of these is `host_pid`; stays: it may not be ended, or does not. The tools may go away
+// meanwhile.
 boost::asio::awaitable<JobStopped> stop_job(const std::vector<std::unique_ptr<Tool>>& tools,
                                             int host_pid);
 

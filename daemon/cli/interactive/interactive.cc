@@ -109,7 +109,7 @@ Result<> Interactive::begin() {
   if (options_.newest) {
     auto sessions = talk_.sessions();
     if (!sessions) return tl::unexpected(sessions.error());
-    keep_about(*sessions, /*may_change=*/true);
+    keep_about(*sessions, Wanted::to_go_on);
     if (sessions->empty())
       return tl::unexpected(Error{"--continue: there is no session about " + options_.root +
                                   " yet; `lares` alone begins one"});

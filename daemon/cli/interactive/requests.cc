@@ -116,11 +116,15 @@ void Interactive::submitted(const std::string& line) {
 std::string Interactive::from_here(const std::string& line) {
   const std::string here = directory();
   const std::string prompt = names_from(line, root(), here);
-  return std::exchange(told_where_, true) ? prompt : told_from(prompt, here);
+  if (told_where_) return prompt;
+  const std::string told = told_from(prompt, here);
+  told_where_ = told != prompt;
+  return told;
 }
 
 void Interactive::say(const std::string& text, std::string_view delivery, std::string_view mode) {
   if (talk_.running_turn() == 0) view_.waiting("sending");
+  heard_policy(talk_.policy());
   talk_.say(with_commands(text, std::exchange(own_commands_, {})), delivery, mode);
 }
 
@@ -177,9 +181,13 @@ void Interactive::lend_terminal(const std::function<void(LentTerminal&)>& use) {
 }
 
 void Interactive::command(const SlashLine& line, const std::string& typed) {
-  if (!line.command && (calls_skill(line.name) || begins_path(line.name, root()))) {
+  // What a command is called elsewhere may be a skill's name here
+  const std::string_view word = std::string_view(typed).substr(1, typed.find_first_of(" \t\n") - 1);
+  const bool by_other_name = line.command && typed.starts_with('/') && word != line.command->name;
+  if ((by_other_name && calls_skill(word)) ||
+      (!line.command && (calls_skill(line.name) || begins_path(line.name, root())))) {
     said(typed, talk_.running_turn() != 0 ? "steers the running turn" : "");
-    return say(typed, "steer", "work");
+    return say(from_here(typed), "steer", "work");
   }
   if (!line.command) {
     const daemon::Skills known = skills();
@@ -369,13 +377,17 @@ bool Interactive::change_policy(const std::string& name, std::string_view told) 
   return changed.has_value();
 }
 
-// By a key: the next of those that a person goes through, whatever is in the line.
+// By a key: the next of those that a person goes through, whatever is in the line. What is passed
+// on the way is no policy that anything was done under.
 void Interactive::next_policy() {
   const auto at = std::ranges::find(kPoliciesInTurn, talk_.policy());
-  const bool last = at == kPoliciesInTurn.end() || at + 1 == kPoliciesInTurn.end();
-  const std::string name(last ? kPoliciesInTurn.front() : *(at + 1));
+  const bool last = at + 1 == kPoliciesInTurn.end();
+  const std::string name(at == kPoliciesInTurn.end() ? kPoliciesInTurn.back()
+                         : last                      ? kPoliciesInTurn.front()
+                                                     : *(at + 1));
   const auto& policy = *std::ranges::find(protocol::kPolicies, name, &protocol::Policy::id);
-  change_policy(name, one_row(fmt::format("policy {}: {}", name, policy.what)));
+  if (working_policy_.empty()) heard_policy(talk_.policy());
+  checked(talk_.policy(name), one_row(fmt::format("policy {}: {}", name, policy.what)));
 }
 
 void Interactive::heard_policy(const std::string& policy) {

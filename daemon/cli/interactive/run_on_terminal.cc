@@ -30,6 +30,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kUnreadBytesMax = 64u << 10;
 // Between a program's end and the end of what it wrote; it takes longer only on a loaded machine.
 constexpr std::chrono::seconds kRestWithin{2};
+// And where it goes on and on: a job of its own floods the terminal.
+constexpr std::chrono::seconds kRestAtMost{10};
 // Behind SIGTERM
 constexpr std::chrono::seconds kEndWithin{2};
 // The first screen, the cursor, and colours: as the next to write to the terminal expects them.
@@ -58,6 +60,25 @@ class Raw {
   bool is_one_;
 };
 
+// What a terminal answers to what a program asked it and did not wait for: its colours, its name.
+// The end of such an answer would be a key here.
+std::string without_replies(std::string_view typed) {
+  std::string out;
+  for (std::size_t i = 0; i < typed.size(); ++i) {
+    constexpr std::string_view kStrings = "]P_^X";  // OSC, DCS, APC, PM, SOS: ECMA-48, 5.6
+    const bool begins = typed[i] == '\x1b' && i + 1 < typed.size() &&
+                        kStrings.find(typed[i + 1]) != std::string_view::npos;
+    if (!begins) {
+      out += typed[i];
+      continue;
+    }
+    const std::size_t bell = typed.find('\a', i), end = typed.find("\x1b\\", i + 2);
+    if (bell == std::string_view::npos && end == std::string_view::npos) break;  // cut off
+    i = bell < end ? bell : end + 1;
+  }
+  return out;
+}
+
 // Between the person's terminal and the program's.
 class Relay {
  public:
@@ -67,7 +88,7 @@ class Relay {
   void pass_some(std::chrono::milliseconds wait);
   // Of a program that has ended: passes on the rest of what it wrote, and gives what was typed and
   // not read.
-  std::string finish();
+  std::string finish(const std::function<bool()>& given_up);
   void end(int signal) const;
   void leave_plain(bool killed) const;
   void take_size() const;
@@ -85,7 +106,7 @@ class Relay {
   PtyProgram& pty_;
   int outer_;
   pid_t pid_;
-  bool types_ = true, writes_ = true, ended_ = false;
+  bool types_ = true, writes_ = true, ended_ = false, hurries_ = false;
   std::size_t n_read_ = 0;  // of what it wrote
   std::string unread_;      // and not given to it yet
   std::string mark_;        // what it wrote ends so, once it has ended
@@ -122,6 +143,7 @@ void Relay::typed(std::string_view bytes) {
   termios modes{};
   const bool known = ::tcgetattr(outer_, &modes) == 0 && (modes.c_lflag & ISIG) != 0;
   for (const char c : bytes) {
+    hurries_ = hurries_ || (ended_ && c == '\x03');
     if (known && static_cast<cc_t>(c) == modes.c_cc[VSUSP] && (modes.c_lflag & ICANON) != 0) {
       end(SIGTERM);
       continue;
@@ -184,18 +206,21 @@ void Relay::pass_some(std::chrono::milliseconds wait) {
 }
 
 // Its jobs may write on, and have the terminal open: what came before the mark is all that counts.
-std::string Relay::finish() {
+std::string Relay::finish(const std::function<bool()>& given_up) {
   ended_ = true;
   mark_ = fmt::format("\xff{}:{}\xff", pid_, Clock::now().time_since_epoch().count());
   std::string_view to_mark = mark_;
+  const auto latest = Clock::now() + kRestAtMost;
   auto until = Clock::now() + kRestWithin;
-  for (std::size_t before = n_read_; writes_ && Clock::now() < until; before = n_read_) {
+  for (std::size_t before = n_read_;
+       writes_ && !hurries_ && Clock::now() < std::min(until, latest) && !given_up();
+       before = n_read_) {
     if (!to_mark.empty()) to_mark.remove_prefix(pty_.mark_end(to_mark));
     pass_some(to_mark.empty() ? kLookedAfterEvery : std::chrono::milliseconds(1));
     if (n_read_ != before) until = Clock::now() + kRestWithin;  // the person's terminal may be slow
   }
   if (writes_) show(held_);
-  std::string typed = pty_.take_unread() + unread_;
+  std::string typed = without_replies(pty_.take_unread() + unread_);
   // Where the program's terminal took whole lines, Enter has become their end, and Ctrl-D a zero.
   std::ranges::replace(typed, '\n', '\r');
   std::erase_if(typed,
@@ -231,7 +256,7 @@ tl::expected<int, int> run_on_terminal(const TerminalProgram& program, LentTermi
       relay.end(SIGKILL);
     }
   }
-  lent.unread += relay.finish();
+  lent.unread += relay.finish(lent.given_up);
   relay.leave_plain(WIFSIGNALED(status));
   return status;
 }

@@ -84,9 +84,7 @@ std::string whole_output(const std::string& output, const std::string& state_dir
   if (text.size() < whole->n_bytes) {
     text.erase(text.rfind('\n') + 1);
     if (text.empty()) text = clipped->head.substr(out.size());  // one line
-    return out + text +
-           fmt::format("[{} more bytes in {}]\n",
-                       grouped(static_cast<long long>(whole->n_bytes - text.size())), path);
+    return out + text + fmt::format("[more in {}; the end of all:]\n{}", path, clipped->tail);
   }
   const std::string last = text.substr(text.size() - std::min(text.size(), kKnownBytes));
   const std::size_t end = clipped->tail.rfind(last);

@@ -34,7 +34,9 @@ std::string default_pager() {
   const char* const path = std::getenv("PATH");
   std::error_code failed;
   const auto here = daemon::repository_root(std::filesystem::current_path(failed).string());
-  return path && here ? sandbox::program_outside(kPagerDefault, path, here->root) : "";
+  if (!path || !here) return "";
+  // Where there is no repository, no directory is one's
+  return sandbox::program_outside(kPagerDefault, path, here->git ? here->root : "\n");
 }
 
 }  // namespace

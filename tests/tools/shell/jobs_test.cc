@@ -93,6 +93,15 @@ TEST_P(Jobs, OneThatWillNotEndIsKilled) {
   EXPECT_THAT(run("echo on").text, HasSubstr(named(running[0])));
 }
 
+// Each time its child ends it starts another, also while it is told to end.
+TEST_P(Jobs, OneThatStartsOthersAgainAndAgainLeavesNone) {
+  run("(trap : TERM; while :; do sleep 1005; done) & sleep 0.2");
+  const auto running = running_jobs(tools_);
+  ASSERT_EQ(running.size(), 1u);
+  EXPECT_EQ(stop(running[0].host_pid), JobStopped::killed);
+  EXPECT_EQ(run("pgrep -f '[s]leep 1005'; echo looked").text.substr(0, 7), "looked\n");
+}
+
 TEST_P(Jobs, OneThatSleepsByASignalEndsToo) {
   run("sleep 1003 & kill -STOP $!");
   const auto running = running_jobs(tools_);
