@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "tests/daemon/residency/workspaces.h"
+#include "tests/tools/workspace/plain_repository.h"
 #include "tests/tools/scratch.h"
 #include "tools/outline/text.h"
 #include "tools/workspace/scanner.h"
