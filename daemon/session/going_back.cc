@@ -131,7 +131,9 @@ asio::awaitable<std::string> Session::come_back(tools::Restored restored) {
 
 // The snapshot of the moment before; empty: nothing was to be done.
 asio::awaitable<Reply<std::string>> Session::take_back(TurnLog::Undo undo,
-                                                       protocol::SessionRewindResult& result) {
+                                                       protocol::SessionRewindResult& result,
+                                                       bool* all) {
+  if (all) *all = true;
   if (undo.snapshot.empty() || undo.paths.empty()) co_return std::string();
   const auto failed = [](const std::string& why) {
     return tl::unexpected(refusal(Code::internal, why));
@@ -152,14 +154,17 @@ asio::awaitable<Reply<std::string>> Session::take_back(TurnLog::Undo undo,
   if (!restored) co_return failed(restored.error());
   for (const auto& change : restored->done) result.changes.push_back(change_told(change));
   for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+  if (all) *all = restored->not_done.empty();
   co_return restored->before.id;
 }
 
 asio::awaitable<Reply<>> Session::take_back_cut_off(protocol::SessionRewindResult& result) {
   if (!turn_log_.going_back()) co_return Reply<>();
-  auto taking = take_back(turn_log_.going_back()->undo, result);
+  bool all = false;
+  auto taking = take_back(turn_log_.going_back()->undo, result, &all);
   const auto before = co_await std::move(taking);
   if (!before) co_return tl::unexpected(before.error());
+  if (!all) co_return Reply<>();  // the next try needs to know of it
   record(kGoingBack, Json::object());
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
   turn_log_.not_going_back();

@@ -237,11 +237,19 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
                                      "`lares log` and session/history show those there are"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
   const Rewinding rewinding(*this);
-  if (!request.dry_run && request.files == "restore") {
-    protocol::SessionRewindResult taken_back;  // goes again, with the others
+  if (!request.dry_run) {  // kept or not, what was cut off on the way is not what they are
+    protocol::SessionRewindResult taken_back;
     auto taking = take_back_cut_off(taken_back);
     const auto taken = co_await std::move(taking);
     if (!taken) co_return tl::unexpected(about(what, taken.error()));
+    if (turn_log_.going_back()) {  // which the cut would forget
+      const auto& stays = taken_back.not_done.back();
+      co_return tl::unexpected(
+          refusal(Code::internal,
+                  fmt::format("{}: one before it was cut off, and {} does not come back: {}", what,
+                              stays.path, stays.why),
+                  "put that right, and try again"));
+    }
   }
   WayBack way;
   if (request.files == "restore") {

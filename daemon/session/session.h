@@ -112,6 +112,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
   const protocol::SessionInfo& info() const { return info_; }
   bool running() const { return turn_ != nullptr; }
+  bool testing() const { return testing_ != nullptr; }  // for somebody else than the model
   bool followed() const { return !subscribers_.empty(); }
   const std::string& failure() const { return failure_; }
   Reply<> use_servers(std::vector<mcp::ServerConfig> servers);  // of MCP, beside the user's own
@@ -305,9 +306,12 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // What people are told of those that stay; empty: none do.
   asio::awaitable<std::string> come_back(tools::Restored restored);
   // Of a rewinding that was cut off on the way; nothing to do where none was.
+  // Where files could not be written it stays to be taken back, and they are the last not done.
   asio::awaitable<Reply<>> take_back_cut_off(protocol::SessionRewindResult& result);
+  // `all`: but for those that somebody changed since
   asio::awaitable<Reply<std::string>> take_back(TurnLog::Undo undo,
-                                                protocol::SessionRewindResult& result);
+                                                protocol::SessionRewindResult& result,
+                                                bool* all = nullptr);
   asio::awaitable<WayBack> way_back(std::vector<TurnLog::Turn> turns);
   // Which of them stay, because no snapshot holds the file.
   asio::awaitable<void> tell_unheld(std::vector<WayBack::Edit> edits,

@@ -106,7 +106,7 @@ void without_room(const std::function<void()>& work) {
   ::signal(SIGXFSZ, handler);
 }
 
-TEST(Held, TestsOfWhatCannotBeWrittenAreWaitedFor) {
+TEST(Held, TestsOfWhatCannotBeWrittenAreInTheWay) {
   World world({});
   const auto session = world.session();
   std::optional<Reply<protocol::SessionTestResult>> tested;
@@ -118,10 +118,13 @@ TEST(Held, TestsOfWhatCannotBeWrittenAreWaitedFor) {
     without_room([&] { begin(world, session->set_title("Title"), named); });
     EXPECT_NE(session->failure(), "");
     begin(world, world.sessions.hold_still(world.repo(), /*force=*/false), held);
-    EXPECT_FALSE(held) << "the worktree would go under them";
+    ASSERT_TRUE(held) << "they may take minutes";
+    ASSERT_FALSE(*held) << "the worktree would go under them";
+    EXPECT_EQ(held->error().code, Code::busy) << held->error().message;
+    EXPECT_FALSE(tested);
   }
-  EXPECT_TRUE(world.run_until([&] { return tested && named && held; }));
-  EXPECT_TRUE(held && *held);
+  EXPECT_TRUE(world.run_until([&] { return tested && named; }));
+  EXPECT_TRUE(hold(world, world.repo()));
 }
 
 // As a daemon leaves it that was killed over the making of a session.

@@ -129,7 +129,7 @@ class RewindTest(DaemonCase):
         n = 400
         folder = os.path.join(self.root, "d")
         made = lambda: {name: self.read("d/" + name) for name in (os.listdir(folder) if os.path.isdir(folder) else ()) if not name.startswith(".")}
-        for then in ("rewind", "undo", "write"):
+        for then in ("rewind", "keep", "undo", "write", "unwritable"):
             with self.subTest(then=then):
                 c = self.start(self.bash(f"mkdir d; for i in $(seq {n}); do echo $i > d/f$i; done"), "hm</think>Done.")
                 s = self.session(c, noSandbox=True)
@@ -153,6 +153,19 @@ class RewindTest(DaemonCase):
                     self.assertEqual(len(c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)["changes"]), n)
                     self.assertEqual(len(c.call("session/rewind", sessionId=s, turnId=1)["changes"]), n)
                     self.assertEqual(made(), {})
+                elif then == "keep":
+                    self.assertEqual(c.call("session/rewind", sessionId=s, turnId=1, files="keep").get("changes", []), [])
+                    self.assertEqual(made(), whole)
+                elif then == "unwritable":
+                    shutil.rmtree(folder, ignore_errors=True)
+                    self.write("d", "in the way\n")
+                    for _ in range(2):
+                        self.assertEqual(len(c.call("session/unrewind", sessionId=s)["notDone"]), n)
+                    for files in ("restore", "keep"):
+                        with self.assertRaises(Refused) as e:
+                            c.call("session/rewind", sessionId=s, turnId=1, files=files)
+                        self.assertEqual(e.exception.kind, "internal")
+                    os.remove(folder)
                 if then != "write":
                     c.call("session/unrewind", sessionId=s)
                     self.assertEqual(made(), whole)
