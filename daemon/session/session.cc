@@ -164,10 +164,12 @@ bool Session::ended_well() const {
          (info_.closed || n_waiting() == 0);
 }
 
-// What would be lost of an open one: its shell, what its model has evaluated and was shown, and
-// what its client brought. A closed one goes on with nothing.
+// What would be lost: of any, which prompts were refused, and news that the model has not read. Of
+// an open one, its shell, what its model has evaluated and was shown, and what its client brought.
+// A closed one goes on with nothing.
 bool Session::journal_says_all() const {
   if (!ended_well() || testing_ || syncing_ || asks_tools_ || !subscribers_.empty()) return false;
+  if (!refused_.empty() || !unread_news_.empty()) return false;
   return info_.closed || (tools_.empty() && servers_.empty() && !timeline_ && !pinned_ && !editor_);
 }
 

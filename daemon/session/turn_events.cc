@@ -1,4 +1,5 @@
 // What a turn tells its session: facts for the journal, and what only those who look on see.
+#include <string_view>
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
@@ -8,6 +9,7 @@
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
 #include "daemon/turn/until_stopped.h"
+#include "daemon/utf8.h"
 
 namespace lares::daemon {
 namespace {
@@ -152,9 +154,13 @@ void Session::unread(Unread what) {
   if (!params.empty()) record(kUnread, params);
   if (what.changes) doubt_what_was_shown();
   for (const auto& id : what.prompt_ids) wait_again(id);
-  std::size_t bytes = 0;
-  for (auto& news : what.news)
-    if ((bytes += news.size()) <= kUnreadNewsBytesMax) unread_news_.push_back(std::move(news));
+  std::size_t left = kUnreadNewsBytesMax;
+  for (const auto& news : what.news) {
+    const std::string_view fits = utf8_prefix(news, left);
+    if (fits.empty()) break;
+    left -= fits.size();
+    unread_news_.emplace_back(fits);
+  }
 }
 
 void Session::wait_again(const std::string& prompt_id) {
