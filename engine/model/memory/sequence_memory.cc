@@ -148,14 +148,20 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
     const bool was;
   } const hidden(asker);
   const std::uint64_t swapped = bytes_max_ > 0 ? asker->bytes_on_return() : 0;
-  enum class Way { as_it_is, making_room, evicting };
+  enum class Way { as_it_is, making_room, spare, idle, turns };  // the last three: without cells
   auto out = Cleared::none;
   Taken leaves;
   bool with_cells = true;
   {
     const std::lock_guard lock(asking_);
     const auto now = std::chrono::steady_clock::now();
-    for (const Way way : {Way::as_it_is, Way::making_room, Way::evicting}) {
+    const auto evicts = [&](Way way, const Taken& one) {
+      const Rest resting = one.holder->resting;
+      return way == Way::spare  ? resting == Rest::spare
+             : way == Way::idle ? now - one.used >= evict_idle_
+                                : resting == Rest::turns;
+    };
+    for (const Way way : {Way::as_it_is, Way::making_room, Way::spare, Way::idle, Way::turns}) {
       std::set<const SequenceHolder*> seen;
       while (!leaves.holder) {
         Taken one = take_next(seen, nullptr);
@@ -172,9 +178,8 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
             if (!fits(more()) && asker->give_back(give)) show_freed();
           bytes = one.holder->bytes_to_leave();  // copies that it would have shared may be gone
         }
-        with_cells = way != Way::evicting;
-        if (with_cells ? *bytes == 0 || fits(more())
-                       : now - one.used >= evict_idle_ || one.holder->resting != Rest::none)
+        with_cells = way == Way::as_it_is || way == Way::making_room;
+        if (with_cells ? *bytes == 0 || fits(more()) : evicts(way, one))
           leaves = std::move(one);
         else
           out = Cleared::no_room;

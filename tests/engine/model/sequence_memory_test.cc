@@ -7,6 +7,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -178,6 +179,45 @@ TEST_F(SequenceMemoryTest, OfThoseUsedJustNowTheOnesThatRestGiveUpTheirCells) {
   EXPECT_FALSE(first.has_cells());
   EXPECT_EQ(given_for(1701), "!");
   EXPECT_TRUE(works.has_cells());
+}
+
+class OnDevice final : public SequenceHolder {
+ public:
+  OnDevice(SequenceMemoryRef memory, char name, Rest how, std::string& log)
+      : memory_(std::move(memory)), name_(name), log_(log) {
+    memory_->add(this);
+    resting = how;
+  }
+  ~OnDevice() override { memory_->remove(this); }
+  bool give_back(Give) override { return false; }
+  std::optional<std::uint64_t> bytes_to_leave() const override {
+    return has_left_ ? std::nullopt : std::optional<std::uint64_t>(1);
+  }
+  void leave(bool with_cells) override {
+    has_left_ = true;
+    log_ += name_;
+    if (with_cells) log_ += '+';
+  }
+
+ private:
+  const SequenceMemoryRef memory_;
+  const char name_;
+  std::string& log_;
+  bool has_left_ = false;
+};
+
+TEST_F(SequenceMemoryTest, WhatNobodyWaitsForLeavesADeviceBeforeWhatRestsBetweenTwoTurns) {
+  using Cleared = SequenceMemory::Cleared;
+  const auto memory = std::make_shared<SequenceMemory>(kBound, 3600s);
+  const Charge full(memory, kBound);
+  OnDevice turns(memory, 't', Rest::turns, log_), works(memory, 'w', Rest::none, log_),
+      spare(memory, 's', Rest::spare, log_), asker(memory, 'a', Rest::none, log_);
+  EXPECT_EQ(memory->clear_device(&asker), Cleared::one);
+  EXPECT_EQ(log_, "s");
+  EXPECT_EQ(memory->clear_device(&asker), Cleared::one);
+  EXPECT_EQ(log_, "st");
+  EXPECT_EQ(memory->clear_device(&asker), Cleared::no_room);
+  EXPECT_EQ(log_, "st");
 }
 
 }  // namespace
