@@ -237,13 +237,16 @@ void Resident::watch(tools::WatchPlan plan) {
 // at, and a turn that begins waits for every look before its own. Between two it rests as long as
 // one took, so that whoever writes for hours has half a thread of this at most.
 asio::awaitable<void> Resident::hurry() {
-  if (beginnings_->given_up()) co_return;  // whoever comes looks
+  const auto away = [&] {  // whoever comes looks, and a worktree's look brings back both
+    return beginnings_->given_up() || (of_ && of_->beginnings_->given_up());
+  };
+  if (away()) co_return;
   hurry_again_ = true;
   if (n_hurrying_ > 0) co_return;  // that one sees to it
   const auto self = shared_from_this();
   const Counted hurrying(n_hurrying_);
   asio::steady_timer rest(world_.io);
-  for (;;) {
+  while (!away()) {
     const auto began = std::chrono::steady_clock::now();
     hurry_again_ = false;
     co_await hurry_once();

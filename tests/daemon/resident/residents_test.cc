@@ -185,6 +185,7 @@ TEST_F(ResidentsTest, WhatTheBackgroundEvaluatesIsGivenUpForSomebodyElse) {
     const EngineHost::Person waits(host);
     const bool given = co_await shrinks(host, asking.asked[0]);
     EXPECT_TRUE(given);
+    EXPECT_GT(asking.n_made, 0);
     EXPECT_EQ(asking.n_resting, asking.n_made) << "what it evaluated with can be given up as well";
     EXPECT_FALSE(shared->longest(begins.base->tokens));
     co_await until_is([&] { return asking.n_made == 0 && !residents.find(root_ + "/a"); });
