@@ -102,6 +102,7 @@ asio::awaitable<void> TurnLoop::step() {
       more = co_await std::move(asked);
     }
     if (stop_.requested()) {
+      leave_unread();
       end(protocol::reason::kCancelled, "");
     } else if (result_.reason.empty() && more.empty()) {
       end(protocol::reason::kEndTurn, "");

@@ -52,13 +52,17 @@ struct Heard final : TurnEvents {
     recorded.insert(recorded.end(), ids.begin(), ids.end());
     pending = results;
   }
+  void unread(Unread what) override { left = std::move(what); }
   void drawn(const Drawn& h) override { how.push_back(h); }
   void shortened(Transcript was, const std::vector<engine::Token>& ids) override {
     before.push_back(std::move(was));
     recorded = ids;
     pending.clear();
   }
-  asio::awaitable<std::vector<Said>> steering() override { co_return std::exchange(steer, {}); }
+  asio::awaitable<std::vector<Said>> steering() override {
+    if (at_heard) at_heard();
+    co_return std::exchange(steer, {});
+  }
 
   std::vector<Item> of(const std::string& kind) const {
     std::vector<Item> out;
@@ -73,10 +77,12 @@ struct Heard final : TurnEvents {
   std::vector<std::string> reasons, pending;
   std::vector<protocol::Usage> usages;  // of the steps
   std::function<void()> at_step;        // a step has ended
+  std::function<void()> at_heard;       // what steers it is asked for
   std::vector<engine::Token> recorded;
   std::vector<Drawn> how;
   std::vector<Transcript> before;  // it was shortened
   std::vector<Said> steer;
+  Unread left;
 };
 
 class TurnTest : public ::testing::Test {

@@ -360,6 +360,14 @@ TEST_F(TurnTest, WhatTheUserSaysDuringTheLastAnswerIsAnsweredToo) {
               HasSubstr("Done.<｜end▁of▁sentence｜><｜User｜>And tests?<｜Assistant｜><think>"));
 }
 
+TEST_F(TurnTest, WhatTheUserSaysJustBeforeAStopIsLeftForTheNextTurn) {
+  heard_.steer = {{"q", "And tests?"}};
+  heard_.at_heard = [&] { stop_.request(); };
+  const auto result = turn({{"x</think>Done."}});
+  EXPECT_EQ(result.reason, "cancelled");
+  EXPECT_EQ(heard_.left.prompt_ids, std::vector<std::string>{"q"});
+}
+
 TEST_F(TurnTest, HooksStopACallAddToItsResultAndPutOffTheEnd) {
   before_call_ = [](const Item& item) -> asio::awaitable<std::optional<std::string>> {
     if (item.arguments.find("/no") != std::string::npos)
