@@ -169,6 +169,7 @@ void HttpStream::close() {
   boost::system::error_code ignored;
   socket_.close(ignored);
   broken_ = ended_ = true;
+  sending_ = false;  // who was at it may have failed; what waits finds it broken
   for (Gate* gate : {&arrived_, &room_, &may_send_}) gate->open();
   watchdog_.cancel();
   say_gone();
@@ -198,7 +199,7 @@ asio::awaitable<void> HttpStream::watch() {
       timed_out_ = true;
       arrived_.open();
     }
-    if (silence_ && !sending_ && now >= speaks_) {
+    if (!closed_ && silence_ && !sending_ && now >= speaks_) {
       sending_ = true;  // from here on: whoever sends next comes after these bytes
       spawn("writing to an HTTP client", transmit(silence_()));
     }
