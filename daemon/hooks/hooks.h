@@ -3,7 +3,8 @@
 // output. What it prints is bounded, and its exit status decides:
 //   0      all is well; after a tool, what it printed is read by the model behind the result
 //   2      before a tool: the call does not run, and the model reads why; after one: as 0; at the
-//          end: the model goes on with what it printed, at most kHookContinuationsMax times in a turn
+//          end: the model goes on with what it printed, at most kHookContinuationsMax times in a
+//          turn
 //   other  the hook itself failed: people are told, and nothing else changes
 #pragma once
 

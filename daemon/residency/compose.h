@@ -28,8 +28,8 @@ namespace lares::daemon {
 
 inline constexpr int kRendererVersion = 1;  // to be raised with any change to the bytes below
 
-// A repository with fewer tokens is written plainly, all in path order and without a tree: that is what the built-in model was trained on, and rendering it again costs
-// nothing anyway.
+// A repository with fewer tokens is written plainly, all in path order and without a tree: that is
+// what the built-in model was trained on, and rendering it again costs nothing anyway.
 inline constexpr std::int64_t kPlainTokens = 16'384;
 
 struct ComposeOptions {
