@@ -530,7 +530,9 @@ TEST_F(TestRuns, OutOfTimeAreToldOnTheThreadsForWhatBlocks) {
   EXPECT_EQ(text, "");
   free.set_value();
   io_.run();
-  EXPECT_EQ(text, "tests timed out after 5 seconds (sh .lares/test)\n  begun");
+  EXPECT_EQ(text,
+            "tests timed out after 5 seconds (sh .lares/test); the user's setting command_timeout "
+            "allows no longer\n  begun");
 }
 TEST_F(TestRuns, NoTestsIsNoSuccess) {
   dir_.write("tests/test_empty.py", "import unittest\n");
