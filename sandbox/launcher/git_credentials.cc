@@ -16,6 +16,9 @@ constexpr std::string_view kNoSecretKey = "askpass";  // names a program
 // Of a value, in lower case: what helpers print, and the headers and parameters of requests.
 constexpr std::array<std::string_view, 8> kSecretWords = {
     "password=", "passwd=", "pass=", "token=", "secret=", "authorization:", "api-key:", "bearer "};
+// Of what stands before the address of a proxy.
+constexpr std::array<std::string_view, 7> kProxySchemes = {"http",    "https",  "socks",  "socks4",
+                                                           "socks4a", "socks5", "socks5h"};
 // Their users are no secrets, for without a password they only say whose key is meant.
 constexpr std::array<std::string_view, 4> kWithUsers = {"ssh", "git+ssh", "ssh+git", "git"};
 
@@ -77,9 +80,13 @@ std::string without_users(std::string_view text) {
 // A proxy's address, which curl takes without a scheme too: "user:pass@host:8080". Its users may
 // have any letter, and no host has an @.
 std::string without_proxys_users(std::string_view value) {
-  const auto scheme = value.find("://");
-  const auto begin = scheme == value.npos ? std::min(value.find_first_not_of(" \t"), value.size())
-                                          : scheme + 3;
+  const auto from = std::min(value.find_first_not_of(" \t"), value.size());
+  const auto named = std::min(value.find_first_not_of(" \t\""), value.size());
+  // Another may stand in a password, "u:a://b@host", or in a comment.
+  const auto colon = std::min(value.substr(0, value.find('@')).find("://", named), value.size());
+  const bool scheme = std::ranges::find(kProxySchemes, lower(value.substr(named, colon - named))) !=
+                      kProxySchemes.end();
+  const auto begin = scheme && colon < value.size() ? colon + 3 : from;
   const auto at = value.rfind('@');
   if (at == value.npos || at < begin) return std::string(value);
   std::string out(value.substr(0, begin));
@@ -152,13 +159,14 @@ std::string without_credentials(std::string_view config) {
     const auto equals = all.find('=', from);
     auto shown = without_users(all);
     const auto key = equals == all.npos ? "" : trimmed(all.substr(from, equals - from));
-    if (names_proxy(key))
-      shown = without_users(all.substr(0, equals + 1)) +
-              without_proxys_users(all.substr(equals + 1));
+    auto value = equals == all.npos ? "" : without_users(all.substr(equals + 1));
+    if (names_proxy(key)) {
+      value = without_users(without_proxys_users(all.substr(equals + 1)));
+      shown = without_users(all.substr(0, equals + 1)) + value;
+    }
     if (equals == all.npos)
       out.append(shown == all ? written : shown);
-    else if (const auto value = without_users(all.substr(equals + 1));
-             is_secret_key(key) || holds_secret(key, value))
+    else if (is_secret_key(key) || holds_secret(key, value))
       out.append(without_users(all.substr(0, equals + 1))).append("\n");
     else
       out.append(shown == all ? written : shown);

@@ -205,6 +205,10 @@ TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
                 "\"u:SE/CRET@SECRET@10.0.0.1:8080\"\n\tproxy=proxy.example:8080\n"
                 "[http \"https://a\"] proxy = \"u:SECRET\"@b ; once\n"
                 "[remote \"e\"]\n\tproxy = socks5h://u:SE/CRET@c:1080\n\tproxy = u:SEC\\\nRET@d:1\n"
+                "\tproxy = u:SECRET@f:1 # as in https://wiki/proxy\n"
+                "\tproxy = u:SEC://RET@g:1\n\tproxy = \"u:SEC://RET@h:1\"\n"
+                "\tproxy = http://i:1/?access_token=SECRET\n"
+                "\tproxy = u:SEC://RET@j:1/?access_token=SECRET\n"
                 "[sendemail]\n\tsmtpuser = me ; once = 25 \\\n\tsmtppass = SECRET\n");
   const auto ran = shell("cat .git/config", as_tools_do(scratch, scratch.wt));
   EXPECT_EQ(ran.output,
@@ -220,6 +224,8 @@ TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
             "[http]\n\tproxy = proxy.example:8080\n\tProxy = \"10.0.0.1:8080\"\n"
             "\tproxy=proxy.example:8080\n[http \"https://a\"] proxy = b ; once\n"
             "[remote \"e\"]\n\tproxy = socks5h://c:1080\n\tproxy = d:1\n"
+            "\tproxy = f:1 # as in https://wiki/proxy\n\tproxy = g:1\n\tproxy = \"h:1\"\n"
+            "\tproxy = http://i:1/\n\tproxy =\n"
             "[sendemail]\n\tsmtpuser = me ; once = 25 \\\n\tsmtppass =\n");
 }
 
