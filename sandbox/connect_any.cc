@@ -60,6 +60,7 @@ asio::awaitable<error_code> AnyConnection::connect(tcp::socket& socket,
                                                    milliseconds timeout) {
   constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
   if (addresses.empty()) co_return asio::error::host_not_found;
+  if (addresses.size() > kAddressesMax) addresses.resize(kAddressesMax);
   const auto race = std::make_shared<Race>();
   const Over over(*race);
   const auto until = Clock::now() + timeout;

@@ -82,9 +82,15 @@ TEST_F(ConnectAny, ASlowAddressStillCountsWhenOthersHaveFailed) {
 }
 
 TEST_F(ConnectAny, OfMoreAddressesThanThereIsTimeEachHasAShare) {
-  std::vector<Tcp::endpoint> addresses(40, silent.where());
+  std::vector<Tcp::endpoint> addresses(kAddressesMax - 1, silent.where());
   addresses.push_back(listens.local_endpoint());
   EXPECT_EQ(connect(addresses, kNextAddressAfter * 20), error_code());
+}
+
+TEST_F(ConnectAny, OfTooManyAddressesTheFirstAreTried) {
+  std::vector<Tcp::endpoint> addresses(kAddressesMax, nobody);
+  addresses.push_back(listens.local_endpoint());
+  EXPECT_EQ(connect(addresses, seconds(60)), asio::error::connection_refused);
 }
 
 TEST_F(ConnectAny, WhatOneSaysIsTold) {
