@@ -25,7 +25,7 @@ std::string_view without_ampersand(std::string_view command) {
 }
 
 // "123 Running                 sleep 9 &": the state is one word, or Exit and its number, and
-// stands in a column of its own.
+// stands in a column of its own. That of a pipeline's later members may be empty.
 std::optional<Line> read(std::string_view line) {
   const auto digit = line.find_first_of("0123456789");
   if (digit == std::string_view::npos) return std::nullopt;
@@ -33,6 +33,10 @@ std::optional<Line> read(std::string_view line) {
   const auto [end, ec] = std::from_chars(line.data() + digit, line.data() + line.size(), out.pid);
   if (ec != std::errc()) return std::nullopt;
   line = trimmed(line.substr(static_cast<std::size_t>(end - line.data())));
+  if (line.starts_with("| ")) {  // with any blanks
+    out.command = without_ampersand(line);
+    return out;
+  }
   const auto column = line.find("  ");
   out.state = line.substr(0, column);
   if (column != std::string_view::npos) out.command = without_ampersand(line.substr(column));
@@ -53,7 +57,6 @@ std::optional<Line> read_further(std::string_view line) {
   if (begin == 0 || begin == std::string_view::npos || line[begin] < '0' || line[begin] > '9')
     return std::nullopt;
   auto out = read(line);
-  if (out && out->command.empty()) out->command = without_ampersand(std::exchange(out->state, ""));
   if (!out || !out->command.starts_with("| ")) return std::nullopt;
   return out;
 }

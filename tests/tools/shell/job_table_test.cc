@@ -78,6 +78,16 @@ TEST(ShellJobs, APipelineHasAllItsProcesses) {
   EXPECT_THAT(jobs.running()[0].pids, ElementsAre(20481, 20482));
 }
 
+TEST(ShellJobs, OfAPipelinesLaterMembersTheCommandMayHaveBlanks) {
+  ShellJobs jobs;
+  jobs.take(
+      "[1]+ 7 Running                 sleep 9\n     8                       | sh -c 'exec sleep  "
+      "4013' &\n");
+  ASSERT_EQ(jobs.running().size(), 1u);
+  EXPECT_THAT(jobs.running()[0].pids, ElementsAre(7, 8));
+  EXPECT_EQ(jobs.running()[0].command, "sleep 9 | sh -c 'exec sleep  4013'");
+}
+
 TEST(ShellJobs, OneThatTheUserStoppedIsToldApart) {
   ShellJobs jobs;
   const auto* const both = "[1]- 5 Running                 one &\n[2]+ 6 Running           two &\n";
