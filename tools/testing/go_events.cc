@@ -131,38 +131,51 @@ void GoEvents::read(std::string_view line) {
   const json event = json::parse(line, nullptr, false);
   if (!event.is_object() || text_of(event, "Action").empty()) {
     if (line.starts_with("# ")) ++n_not_built_;
-    if (n_not_built_ > 0 && not_built_.size() < kSaidLinesMax) not_built_.emplace_back(line);
+    if (n_not_built_ > 0 && not_built_.size() < kSaidLinesMax) keep_not_built(std::string(line));
     return;
   }
   const std::string action = text_of(event, "Action"), package = text_of(event, "Package"),
                     name = text_of(event, "Test");
   if (action == "build-output" && not_built_.size() < kSaidLinesMax)
-    not_built_.push_back(text_of(event, "Output"));  // since go 1.24
+    keep_not_built(text_of(event, "Output"));  // since go 1.24
   if (action == "build-fail") ++n_not_built_;
   // A package without tests, or without one of the asked name, tells only of itself.
   const bool ended = action == "pass" || action == "skip";
   known_ = known_ || !name.empty() || (!package.empty() && ended);
   if (name.empty()) return;
   auto at = tests_.find({package, name});
-  if (at == tests_.end() && tests_.size() >= kTestsMax) {
-    left_out_ = true;
-    return;
+  if (at == tests_.end()) {
+    const std::size_t bytes = package.size() + name.size();
+    if (tests_.size() >= kTestsMax || kept_bytes_ + bytes > kKeptBytesMax) {
+      left_out_ = true;
+      return;
+    }
+    kept_bytes_ += bytes;
+    at = tests_.emplace(std::pair(package, name), Test()).first;
   }
-  if (at == tests_.end()) at = tests_.emplace(std::pair(package, name), Test()).first;
   if (action == "output") keep(at->second, text_of(event, "Output"));
   if (ended || action == "fail") end(at->second, action);
 }
 
+void GoEvents::keep_not_built(std::string line) {
+  if (kept_bytes_ + line.size() > kSaidBytesMax) {
+    left_out_ = true;
+    return;
+  }
+  kept_bytes_ += line.size();
+  not_built_.push_back(std::move(line));
+}
+
 void GoEvents::keep(Test& test, std::string said) {
-  if (test.said.size() >= kSaidLinesMax || said_bytes_ + said.size() > kSaidBytesMax) return;
-  said_bytes_ += said.size();
+  if (test.said.size() >= kSaidLinesMax || kept_bytes_ + said.size() > kSaidBytesMax) return;
+  kept_bytes_ += said.size();
   test.said.push_back(std::move(said));
 }
 
 void GoEvents::end(Test& test, std::string action) {
   test.action = std::move(action);
   if (test.action == "fail") return;
-  for (const std::string& line : test.said) said_bytes_ -= line.size();
+  for (const std::string& line : test.said) kept_bytes_ -= line.size();
   test.said = {};
 }
 

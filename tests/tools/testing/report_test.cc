@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "tests/tools/scratch.h"
+#include "tools/testing/go_events.h"
 #include "tools/testing/runner_output.h"
 
 namespace lares::tools {
@@ -543,6 +544,21 @@ TEST_F(Report, AGoTestThatDoesNotEndHasFailedWhereTheCommandHas) {
       R"({"Action":"pass","Package":"example.com/x/p","Test":"TestB"})";  // without an end
   EXPECT_EQ(text(RunnerKind::go, kRuns), "1 of 2 tests failed (runner)\nFAIL TestA");
   EXPECT_EQ(told(RunnerKind::go, kRuns, "").text, "2 tests passed (runner)");
+}
+
+TEST_F(Report, NamesOfGoTestsAreBounded) {
+  const auto event = [](const std::string& name) {
+    return R"({"Action":"pass","Package":"p","Test":")" + name + "\"}\n";
+  };
+  GoEvents events;
+  events.feed(event("TestA") + event(std::string(300'000, 'x')));  // no event of go's
+  EXPECT_EQ(events.counts(files_, dir_.root()).total, 1);
+  EXPECT_FALSE(events.counts(files_, dir_.root()).partial);
+  for (int i = 0; i < 280; ++i) events.feed(event(std::to_string(i) + std::string(250'000, 'x')));
+  const TestCounts counts = events.counts(files_, dir_.root());
+  EXPECT_TRUE(counts.partial);
+  EXPECT_GT(counts.total, 200);
+  EXPECT_LT(counts.total, 270);
 }
 
 TEST_F(Report, Cargo195) {
