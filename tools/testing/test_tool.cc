@@ -1,8 +1,12 @@
 #include "tools/testing/test_tool.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <optional>
+#include <system_error>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -86,13 +90,28 @@ struct Patience {
   std::chrono::milliseconds& took;  // zero: not known
 };
 
-// In the sandbox /tmp goes by itself.
-struct RemovedAfter {
-  const std::string path;
-  ~RemovedAfter() {
-    std::error_code ignored;
-    if (!path.empty()) std::filesystem::remove_all(path, ignored);
+// A directory of this run alone: whoever has read its name in the command's arguments finds it
+// made. In the sandbox /tmp goes by itself.
+class ScratchDirectory {
+ public:
+  ScratchDirectory() = default;
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ~ScratchDirectory() { remove(); }
+  std::error_code make(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) != 0) return {errno, std::generic_category()};
+    path_ = path;
+    return {};
   }
+  bool is_there() const { return !path_.empty(); }
+  // Before the end, on a thread for what blocks.
+  void remove() {
+    std::error_code ignored;
+    if (is_there()) std::filesystem::remove_all(path_, ignored);
+    path_.clear();
+  }
+
+ private:
+  std::string path_;
 };
 
 struct Found {
@@ -114,6 +133,12 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   const auto files = RootedFs::open(options.root);
   if (!files) co_return TestRun{.text = files.error()};
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  ScratchDirectory scratch;
+  if (options.no_sandbox && !runner.scratch.empty()) {
+    if (const auto failed = scratch.make(runner.scratch))
+      co_return TestRun{.text = fmt::format("the tests were not run: {} cannot be made: {}",
+                                            runner.scratch, failed.message())};
+  }
   std::optional<sandbox::ControlPaths::Inside> inside;
   if (!options.no_sandbox) inside.emplace(sandbox::ControlPaths::of(options.root)), inside->begin();
   sandbox::Sensitive sensitive;
@@ -138,7 +163,6 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
     co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   if (!started) co_return TestRun{.text = started.error()};
   const std::unique_ptr<sandbox::Process> process = std::move(*started);
-  const RemovedAfter scratch{options.no_sandbox ? runner.scratch : ""};
   boost::system::error_code ignored;
   process->in().close(ignored);
 
@@ -176,10 +200,17 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   throttle.flush();
   if (timed_out || cancelled) process->kill();
   const sandbox::Exit exit = co_await process->wait();
+  WorkThreads threads(options.threads);
+  if (cancelled && scratch.is_there()) {
+    const auto remove = [&](const Cancelled&) {
+      scratch.remove();
+      return true;
+    };
+    (void)co_await off_thread<bool>(threads.get(), remove);
+  }
   if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   const std::string moved = inside ? sandbox::told_of(inside->end(true)) : "";
   // What is told reads source files, and all of what may be megabytes of output.
-  WorkThreads threads(options.threads);
   if (timed_out) {
     std::string text = fmt::format("tests timed out after {} seconds ({}",
                                    std::max<std::int64_t>(1, patience.count() / 1000),
@@ -190,6 +221,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                 : ")";
     if (patience.count() == options.command_timeout_ms) text += kAllowsNoLonger;
     const auto tell_end = [&](const Cancelled&) {
+      scratch.remove();
       const std::string said = output.text();
       TestReport out{last_lines(said, kTimeoutLines) + line_of_sandbox(said, options, sensitive)};
       if (said.size() > kOutputKnownBytes) out.text += kept_in_file(output, options.state_dir);
@@ -208,6 +240,7 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
   const auto tell = [&](const Cancelled&) {
+    scratch.remove();
     TestReport out = report(runner, output, status, *files);
     if (!out.ok) out.text += line_of_sandbox(output.text(), options, sensitive);
     if (!out.ok && !out.whole) out.text += kept_in_file(output, options.state_dir);

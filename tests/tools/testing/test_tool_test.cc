@@ -269,7 +269,8 @@ TEST_F(TestRuns, PytestWithOptionsOfItsCache) {
   dir_.write("pytest.ini", "[pytest]\naddopts = --lf --ff --sw --strict-config\ncache_dir = .c\n");
   dir_.write("conftest.py",
              "def pytest_unconfigure(config):\n    import os\n    path = config.cache._cachedir\n"
-             "    assert os.listdir(path)\n    open('cache', 'w').write(str(path))\n");
+             "    assert os.listdir(path) and os.stat(path).st_mode & 0o777 == 0o700\n    "
+             "open('cache', 'w').write(str(path))\n");
   dir_.write("test_a.py", "def test_bad():\n    assert 9 == 5\n\ndef test_good():\n    pass\n");
   const std::string want =
       "1 of 1 test failed (python3 -m pytest -q)\nFAIL test_a.py:2 test_bad\n  assert 9 == 5\n  "
