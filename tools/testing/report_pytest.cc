@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/characters.h"
 #include "tools/testing/report.h"
 #include "tools/text.h"
 
@@ -45,11 +46,6 @@ std::optional<PytestCounts> pytest_counts(std::string_view line) {
     said.remove_prefix(std::min(part.size() + 2, said.size()));
   }
   return out;
-}
-
-std::size_t n_characters(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (c & 0xc0) != 0x80; }));
 }
 
 // "===== FAILURES =====": what stands between the rules; "" when it is none. One that is as long as
