@@ -51,7 +51,7 @@ asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& opti
 std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io,
                                                       const BuiltinOptions& options);
 
-// The session's prompt shows these files (list_files): an edit of one that has changed since is
+// These files are shown in the session's prompt: an edit of one of them that has changed since is
 // refused, once, with the difference.
 struct File;
 void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vector<File>& files);
