@@ -259,7 +259,7 @@ class TerminalAskingTest(TerminalCase):
         t.write("\r")
         t.until(r"One\..*finished.*\nplan › ?$")
         self.leave(t)
-        t = self.open("--continue", until=r"session \w+ · 1 turn · \d+s ago · policy plan\n.*\nplan › ?$")
+        t = self.open("--continue", until=r"session \w+ · 1 turn · \d+s ago · policy plan · draft\n.*\nplan › ?$")
         t.write("Go on.\r")
         t.until(r"turn \d+s\nplan › ?$")
         t.write("\x1b[Z")  # of the turn that runs, too

@@ -40,10 +40,10 @@ class TerminalTest(TerminalCase):
             subprocess.run(["git", "-C", self.root, *command], check=True)
         self.start(THINK + call("bash", command="sed -i s/beta/gamma/ a.txt"), THINK + "Done.")
         t = self.open("--worktree", width=200)
-        for policy, told in (("foo", "set the policy to foo: it is none; there are auto, edits, ask, plan, read-only"), ("edits", "the policy is edits from")):
+        for policy, told in (("foo", "set the policy to foo: it is none; there are auto, edits, ask, plan, read-only"), ("edits", "the policy is edits from"), ("auto", "the policy is auto from")):
             t.write(f"/policy {policy}\r")
             t.until(told + r"[^\n]*\n.*› ?$")
-        self.assertEqual(self.listed(), [])  # neither makes a worktree
+        self.assertEqual(self.listed(), [])  # none of them makes a worktree
         t.write("Make it gamma.\r")
         text = t.until("finished.*› ?$")
         told = re.search(r"works in (\S+), on the branch (lares/make-it-gamma\S*); `lares apply (\S+)`", text)
