@@ -206,7 +206,7 @@ class TerminalRunTest(TerminalCase):
         c.call("session/subscribe", sessionId=session, after=0)
         c.call("prompt/send", sessionId=session, id="p", content="Go.")
         c.until("turn/started")
-        t = self.open("attach", session, until="Go", width=45)
+        t = self.open("attach", session, until=r"› Go\.", width=45)  # it follows the turn by then
         t.signal(signal.SIGINT)
         self.assertEqual(t.wait(), 130)
         self.open_gate()
