@@ -37,8 +37,8 @@ asio::awaitable<Reply<protocol::SessionStopJobResult>> Session::stop_job(std::in
     co_return tl::unexpected(
         refusal(protocol::Code::internal,
                 fmt::format("stop process {}: it does not end; it may be another user's, or wait "
-                            "for a disk",
-                            host_pid)));
+                            "for a disk: see `ps -p {}`, and end it with that user's rights",
+                            host_pid, host_pid)));
   world_.log->event("job_stopped",
                     {{"session", info_.session_id}, {"killed", how == tools::JobStopped::killed}});
   co_return protocol::SessionStopJobResult{.killed = how == tools::JobStopped::killed};

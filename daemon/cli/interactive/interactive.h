@@ -95,7 +95,6 @@ class Interactive {
   void status();
   void prefix();
   void policy(const std::string& argument);
-  bool change_policy(const std::string& name, std::string_view told);
   void next_policy();
   void heard_policy(const std::string& policy);
   void go(const std::string& argument);

@@ -366,15 +366,10 @@ void Interactive::policy(const std::string& argument) {
       text += fmt::format("  {:<10} {}\n", p.id, p.what);
     return transcript_.lines(text);
   }
-  change_policy(argument, fmt::format("the policy is {} from the next call on", argument));
-}
-
-bool Interactive::change_policy(const std::string& name, std::string_view told) {
   heard_policy(talk_.policy());
-  const auto changed = talk_.policy(name);
-  if (changed) heard_policy(name);
-  checked(changed, told);
-  return changed.has_value();
+  const auto changed = talk_.policy(argument);
+  if (changed) heard_policy(argument);
+  checked(changed, fmt::format("the policy is {} from the next call on", argument));
 }
 
 // By a key: the next of those that a person goes through, whatever is in the line. What is passed
