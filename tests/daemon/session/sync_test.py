@@ -139,6 +139,7 @@ class SyncTest(DaemonCase):
         s = self.session(c)
         self.prompt(c, s, "Go.", id="p1")
         c.until("turn/ended")
+        self.assertTrue(self.is_synced(s, self.size(s)))  # so that the sync that fails is the next prompt's
         open(self.fail_sync, "w", encoding="utf-8").close()
         with self.assertRaisesRegex(Refused, "Input/output error"):
             self.prompt(c, s, "Go on.", id="p2")
