@@ -4,7 +4,6 @@
 // snapshot after one changed file. Beside them what each call begins with: opening the repository,
 // and reading its index. Medians of 21. ONLY those whose names hold it.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
@@ -22,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/temporary_directory.h"
 #include "tools/git/git_tool.h"
 #include "tools/git/index_file.h"
 #include "tools/git/library.h"
@@ -119,9 +119,8 @@ int main(int argc, char** argv) {
   if (std::string_view("snapshot, nothing changed, one file changed").find(only) ==
       std::string_view::npos)
     return 0;  // for the first takes seconds
-  char store[] = "/tmp/lares-git-bench-XXXXXX";
-  if (!::mkdtemp(store)) fail("make a directory in /tmp");
-  auto snapshots = tools::Snapshots::open(options.root, store);
+  const TemporaryDirectory store;
+  auto snapshots = tools::Snapshots::open(options.root, store.path());
   if (!snapshots) fail(snapshots.error());
   if (const auto first = snapshots->take("first"); !first) fail(first.error());
   report("snapshot, nothing changed", [&](int) {
@@ -133,5 +132,4 @@ int main(int argc, char** argv) {
     if (!snapshots->take("one")) fail("take a snapshot");
   });
   fs::remove(changed);
-  fs::remove_all(store);
 }

@@ -25,6 +25,7 @@
 
 #include "sandbox/sandbox.h"
 #include "sandbox/sensitive_paths.h"
+#include "tests/temporary_directory.h"
 #include "tools/builtin.h"
 
 namespace {
@@ -45,21 +46,15 @@ constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 }
 
 struct Worktree {
-  std::string root = fs::temp_directory_path().string() + "/lares-sandbox-bench-XXXXXX";
+  const lares::TemporaryDirectory made;
+  const std::string root = made.path();
   Worktree() {
-    if (!::mkdtemp(root.data()))
-      fail("make a directory in " + fs::temp_directory_path().string() + ": cannot");
-    root = fs::canonical(root);
     fs::create_directories(wt() + "/.git/hooks");
     fs::create_directories(state());
     for (int i = 0; i < kFiles; ++i)
       write(fmt::format("d{}/s{}/f{}.cc", i / kPerDirectory / 25, i / kPerDirectory % 25,
                         i % kPerDirectory));
     for (int i = 0; i < kSecrets; ++i) write(fmt::format("d{}/.env", i));
-  }
-  ~Worktree() {
-    std::error_code failed;
-    fs::remove_all(root, failed);
   }
   std::string wt() const { return root + "/wt"; }
   std::string state() const { return root + "/state"; }

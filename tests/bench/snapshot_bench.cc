@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/temporary_directory.h"
 #include "tools/snapshots/snapshots.h"
 #include "tools/workspace/scanner.h"
 
@@ -46,18 +47,13 @@ T must(lares::tools::SnapshotResult<T> result) {
 
 class Worktree {
  public:
-  explicit Worktree(const std::string& parent) : root_(parent + "/lares-snapshot-bench-XXXXXX") {
-    if (!::mkdtemp(root_.data())) fail("make a directory in " + parent + ": cannot");
+  explicit Worktree(const std::string& parent) : made_(parent), root_(made_.path()) {
     fs::create_directory(files());
     for (int i = 0; i < kFiles; ++i)
       write(name(i), text(100 + static_cast<int>(random_() % 16'000)));
     commit();
     for (int i = 0; i < kDirty; ++i) write(name(i * 20), text(5'000));
     for (int i = 0; i < kDirty; ++i) write(name(i * 20) + ".new", text(5'000));
-  }
-  ~Worktree() {
-    std::error_code error;
-    fs::remove_all(root_, error);
   }
   std::string files() const { return root_ + "/files"; }
   std::string store() const { return root_ + "/store"; }
@@ -94,7 +90,8 @@ class Worktree {
     git_repository_free(repository);
   }
 
-  std::string root_;
+  const lares::TemporaryDirectory made_;
+  const std::string root_;
   std::mt19937_64 random_{1};
 };
 

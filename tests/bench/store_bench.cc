@@ -19,6 +19,7 @@
 
 #include "daemon/store/aligned_buffer.h"
 #include "daemon/store/store.h"
+#include "tests/temporary_directory.h"
 
 namespace {
 
@@ -123,13 +124,11 @@ void hash_rate() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string directory = std::string(argc > 1 ? argv[1] : ".") + "/lares-store-bench-XXXXXX";
+  const lares::TemporaryDirectory made(argc > 1 ? argv[1] : ".");
   const double million = argc > 2 ? std::atof(argv[2]) : 0.25;
   const auto n_extents =
       static_cast<std::size_t>(std::max(1.0, million * (1 << 20) / kExtentTokens));
-  directory = fs::absolute(directory);
-  if (!::mkdtemp(directory.data())) fail("make " + directory + ": cannot");
-  const std::string dir = directory + "/store";
+  const std::string dir = made / "store";
   const Hash256 fingerprint = hash256(noise(32, 1));
   const std::size_t n_pages = kExtentTokens / kPageTokens;
   hash_rate();
@@ -154,7 +153,7 @@ int main(int argc, char** argv) {
       rates.push_back(static_cast<double>(n_pages * kPageBytes + kFrontierBytes) /
                       seconds_since(begin) / 1e6);
       chain.push_back(*name);
-      plain.push_back(write_plainly(directory + "/plain", 56 << 20));
+      plain.push_back(write_plainly(made / "plain", 56 << 20));
     }
     if (auto done = (*store)->commit(chain, {}); !done) fail(done.error().message);
     bytes = (*store)->usage().bytes;
@@ -186,7 +185,6 @@ int main(int argc, char** argv) {
       "floor %.0f %%\n",
       median(plain), median(ring), 100 * ratio, median(threads), 100 * ratio_threads, kRounds,
       100 * kRestoreFloor);
-  fs::remove_all(directory);
   return ratio >= kRestoreFloor && ratio_threads >= kRestoreFloor && overhead <= kOverheadMax ? 0
                                                                                               : 1;
 }

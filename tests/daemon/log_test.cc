@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -12,6 +11,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 namespace {
@@ -24,18 +25,10 @@ std::string contents(const std::string& path) {
 }
 
 struct File {
-  std::string folder = (std::filesystem::temp_directory_path() / "lares-log-XXXXXX").string();
-  std::string path;
-  int fd = -1;
-  File() {
-    EXPECT_NE(::mkdtemp(folder.data()), nullptr);
-    path = folder + "/laresd.log";
-    fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  }
-  ~File() {
-    ::close(fd);
-    std::filesystem::remove_all(folder);
-  }
+  const TemporaryDirectory folder;
+  const std::string path = folder / "laresd.log";
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  ~File() { ::close(fd); }
 };
 
 TEST(Log, AFileThatHasGrownIsBegunAnewAndOneOlderIsKept) {
@@ -55,7 +48,7 @@ TEST(Log, AFileThatHasGrownIsBegunAnewAndOneOlderIsKept) {
   EXPECT_LE(now.size(), kBytesMax + 100);
   EXPECT_LE(before.size(), kBytesMax + 100);
   EXPECT_GT(before.size(), kBytesMax);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.folder), {}), 2);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.folder.path()), {}), 2);
   for (const auto& text : {now, before})
     for (std::size_t at = 0, end; at < text.size(); at = end + 1) {
       end = text.find('\n', at);
@@ -93,7 +86,7 @@ TEST(Log, WhereNoFileCanBeOpenedItIsBegunAnewLater) {
   write(200);
   EXPECT_LE(contents(file.path).size(), kBytesMax + 100);
   EXPECT_LE(contents(file.path + ".1").size(), 3 * kBytesMax);
-  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.folder), {}), 2);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.folder.path()), {}), 2);
 }
 
 TEST(Log, WhereTheDescriptorIsAnotherFileNothingIsMoved) {

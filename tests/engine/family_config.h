@@ -2,12 +2,12 @@
 // released sizes in it.
 #pragma once
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::engine::test {
 
@@ -61,18 +61,12 @@ inline nlohmann::json pro_config() {
 class ConfigDirectory {
  public:
   explicit ConfigDirectory(const nlohmann::json& config) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "lares-config-XXXXXX").string();
-    if (!::mkdtemp(pattern.data())) std::abort();
-    path_ = pattern;
-    std::ofstream(path_ + "/config.json") << config.dump();
+    std::ofstream(made_ / "config.json") << config.dump();
   }
-  ConfigDirectory(const ConfigDirectory&) = delete;
-  ConfigDirectory& operator=(const ConfigDirectory&) = delete;
-  ~ConfigDirectory() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return made_.path(); }
 
  private:
-  std::string path_;
+  TemporaryDirectory made_;
 };
 
 }  // namespace lares::engine::test

@@ -5,11 +5,12 @@
 
 #include <cstdint>
 #include <cstring>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::engine::test {
 
@@ -27,19 +28,12 @@ inline void write_all(const std::filesystem::path& path, const std::string& byte
 class CheckpointCopy {
  public:
   explicit CheckpointCopy(const std::string& golden = "micro-flash") {
-    std::string pattern = (std::filesystem::temp_directory_path() / "lares-loader-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
     const std::filesystem::path from = std::filesystem::path(LARES_SOURCE_DIR) / "tests/goldens" /
                                        golden;
     for (const auto& entry : std::filesystem::directory_iterator(from))
       if (entry.path().filename() != "goldens.safetensors")
         std::filesystem::copy(entry.path(), path_ / entry.path().filename());
   }
-  ~CheckpointCopy() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  CheckpointCopy(const CheckpointCopy&) = delete;
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   std::string directory() const { return path_.string(); }
 
@@ -60,7 +54,8 @@ class CheckpointCopy {
   }
 
  private:
-  std::filesystem::path path_;
+  TemporaryDirectory made_;
+  std::filesystem::path path_ = made_.path();
 };
 
 inline constexpr const char* kShard1 = "model-00001-of-00002.safetensors";

@@ -1,12 +1,12 @@
 #include "kernels/cgroups.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::kernels {
 namespace {
@@ -14,15 +14,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Cgroups : ::testing::Test {
-  std::string base;
-  CgroupPlaces places;
-
-  void SetUp() override {
-    char name[] = "/tmp/lares-cgroups-XXXXXX";
-    base = ::mkdtemp(name);
-    places = {base + "/membership", base + "/mounts"};
-  }
-  void TearDown() override { fs::remove_all(base); }
+  const TemporaryDirectory base;
+  const CgroupPlaces places = {base / "membership", base / "mounts"};
 
   void membership(const std::string& text) { std::ofstream(places.membership) << text; }
   void file(const std::string& path, const std::string& text) {

@@ -9,6 +9,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::mcp {
 namespace {
 
@@ -19,14 +21,6 @@ using testing::Pair;
 
 class McpConfig : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name =
-        (std::filesystem::temp_directory_path() / "lares-mcp-config-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    dir_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(dir_); }
-
   std::string write(const std::string& name, const std::string& text) const {
     std::ofstream(dir_ / name) << text;
     return (dir_ / name).string();
@@ -43,7 +37,8 @@ class McpConfig : public testing::Test {
                                                  : config.problems[0];
   }
 
-  std::filesystem::path dir_;
+  const TemporaryDirectory made_;
+  const std::filesystem::path dir_ = made_.path();
   Variables variables_ = [](const std::string& name) -> std::optional<std::string> {
     if (name == "TOKEN") return "secret";
     if (name == "EMPTY") return "";

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <stdlib.h>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -22,6 +21,7 @@
 #include "mcp/mcp.h"
 #include "mcp/process.h"
 #include "mcp/tools.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::mcp {
 
@@ -35,9 +35,6 @@ class ToolsCase : public testing::Test {
  protected:
   void SetUp() override {
     ::signal(SIGPIPE, SIG_IGN);  // as in the daemon: a server may be gone when it is written to
-    std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    dir_ = std::filesystem::canonical(name);
     limits_.start_timeout_ms = limits_.list_timeout_ms = limits_.call_timeout_ms = 20'000;
     limits_.search_patience_ms = 20'000;  // five Python servers, on a machine that builds
     limits_.line_bytes = 1 << 20;
@@ -47,7 +44,6 @@ class ToolsCase : public testing::Test {
     tools_.clear();
     io_.restart();
     io_.run_for(std::chrono::seconds(5));  // what was cancelled comes back
-    std::filesystem::remove_all(dir_);
   }
 
   std::string log_path() const { return (dir_ / "log").string(); }
@@ -91,7 +87,8 @@ class ToolsCase : public testing::Test {
                {{"server", server}, {"tool", tool}, {"arguments", std::move(arguments)}});
   }
 
-  std::filesystem::path dir_;
+  const TemporaryDirectory made_;
+  const std::filesystem::path dir_ = made_.path();
   Limits limits_;
   Elicit elicit_;
   boost::asio::io_context io_;

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/sandbox/run.h"
+#include "tests/temporary_directory.h"
 
 namespace {
 
@@ -62,8 +63,8 @@ class Tally : public testing::EmptyTestEventListener {
 
 // The build may lie where only root may go, so the user gets copies.
 int again_as_user(int argc, char** argv) {
-  std::string dir = "/tmp/lares-as-user.XXXXXX";
-  if (!::mkdtemp(dir.data())) return std::perror("mkdtemp"), 1;
+  const lares::TemporaryDirectory made;
+  const std::string& dir = made.path();
   std::error_code failed;
   fs::permissions(dir, fs::perms(0755), failed);
   fs::create_directory(dir + "/home", failed);
@@ -93,7 +94,6 @@ int again_as_user(int argc, char** argv) {
   int status = 1;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  fs::remove_all(dir, failed);
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 

@@ -15,6 +15,8 @@
 #include <boost/asio/use_future.hpp>
 #include <boost/asio/write.hpp>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::sandbox::test {
 namespace {
 
@@ -106,20 +108,10 @@ asio::awaitable<std::vector<bool>> alone_async(std::vector<std::string> lines, R
 
 }  // namespace
 
-Scratch::Scratch(const std::filesystem::path& below) {
-  std::string name = below / "lares-sandbox-test.XXXXXX";
-  if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp " + name);
-  dir = std::filesystem::canonical(name);
-  wt = dir / "wt";
-  outside = dir / "outside";
+Scratch::Scratch(const std::filesystem::path& below) : made(below) {
   std::filesystem::create_directories(wt / ".git" / "hooks");
   std::filesystem::create_directory(outside);
   write(".git/config", "[core]\n\tbare = false\n");
-}
-
-Scratch::~Scratch() {
-  std::error_code ignored;
-  std::filesystem::remove_all(dir, ignored);
 }
 
 void Scratch::write(const std::string& name, const std::string& text) const {

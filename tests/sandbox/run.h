@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sandbox/sandbox.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::sandbox::test {
 
@@ -17,10 +18,11 @@ namespace lares::sandbox::test {
 class Scratch {
  public:
   explicit Scratch(const std::filesystem::path& below = "/tmp");
-  ~Scratch();
-  std::filesystem::path dir, wt, outside;
   void write(const std::string& name, const std::string& text) const;  // below wt, folders made
   std::string read(const std::string& name) const;  // "<absent>" when there is none
+
+  const TemporaryDirectory made;
+  const std::filesystem::path dir = made.path(), wt = dir / "wt", outside = dir / "outside";
 };
 
 struct Ran {

@@ -17,6 +17,7 @@
 #include "sandbox/host_sockets.h"
 #include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::sandbox::test {
 namespace {
@@ -82,13 +83,13 @@ TEST(Secrets, DirectoriesOfLaresAreHiddenAsAWhole) {
   EXPECT_EQ(find_sensitive(scratch.wt).value().readonly, std::vector<std::string>{});
 }
 
-// A directory that commands are shown unless something hides it; "" where none can be made.
-std::string shown_directory() {
+// A directory that commands are shown unless something hides it; none where none can be made.
+std::unique_ptr<TemporaryDirectory> shown_directory() {
   for (const char* above : {LARES_BINARY_DIR, "/opt", "/var/lib"}) {
-    std::string name = std::string(above) + "/lares-own-test.XXXXXX";
-    if (!::mkdtemp(name.data())) continue;
-    ::chmod(name.c_str(), 0755);
-    return std::filesystem::canonical(name);
+    if (::access(above, W_OK) != 0) continue;
+    auto made = std::make_unique<TemporaryDirectory>(above);
+    ::chmod(made->path().c_str(), 0755);
+    return made;
   }
   return {};
 }
@@ -106,14 +107,14 @@ TEST(Secrets, WhatIsTheCallersOwnIsHiddenWhereverItLies) {
   EXPECT_EQ(inside.output, "kept\npinned\n") << inside.error;
   EXPECT_EQ(scratch.read("in/lares/hooks.json"), "{}\n");
 
-  const auto state = shown_directory();
-  if (state.empty()) GTEST_SKIP() << "no directory can be made outside of /tmp";
+  const auto made = shown_directory();
+  if (!made) GTEST_SKIP() << "no directory can be made outside of /tmp";
+  const std::string& state = made->path();
   std::ofstream(state + "/token") << "SECRET\n";
   const auto read = "cat " + state + "/token 2>&1; ls -A " + state + " 2>&1";
   const auto before = shell(read, options);
   options.policy.own.push_back(state);
   const auto after = shell(read + "; echo end", options);
-  std::filesystem::remove_all(state);
   if (before.output.find("SECRET") == before.output.npos)
     GTEST_SKIP() << state << " is not shown to any command";
   EXPECT_EQ(after.output.find("SECRET"), after.output.npos) << after.output;
@@ -124,8 +125,9 @@ TEST(Secrets, WhatIsTheCallersOwnIsHiddenWhereverItLies) {
 // A session's own worktree lies in the state directory.
 TEST(Secrets, AWorktreeInWhatIsTheCallersOwnIsAllThatIsShownOfIt) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const auto state = shown_directory();
-  if (state.empty()) GTEST_SKIP() << "no directory can be made outside of /tmp";
+  const auto made = shown_directory();
+  if (!made) GTEST_SKIP() << "no directory can be made outside of /tmp";
+  const std::string& state = made->path();
   std::filesystem::create_directories(state + "/worktrees/w/.git");
   std::ofstream(state + "/token") << "SECRET\n";
   RunOptions options;
@@ -134,7 +136,6 @@ TEST(Secrets, AWorktreeInWhatIsTheCallersOwnIsAllThatIsShownOfIt) {
   const auto ran = shell("ls -A ../..; ls ..; echo x > f && cat f", options);
   options.policy.own = {options.policy.root};
   const auto none = run({"true"}, options);
-  std::filesystem::remove_all(state);
   EXPECT_EQ(ran.output, "worktrees\nw\nx\n") << ran.error;
   EXPECT_NE(none.error.find("which no command may see"), std::string::npos) << none.error;
 }

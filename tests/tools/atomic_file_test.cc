@@ -1,7 +1,6 @@
 #include "tools/atomic_file.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/temporary_directory.h"
 #include "tools/fd.h"
 
 namespace {
@@ -54,8 +54,8 @@ TEST(AtomicFile, KnowsItsOwnTemporariesFromFilesOfOthers) {
 }
 
 TEST(AtomicFile, IsOnTheDiskBeforeItTakesItsPlaceAndLeavesNothing) {
-  char name[] = "/tmp/lares_atomic_XXXXXX";
-  const fs::path directory = ::mkdtemp(name);
+  const TemporaryDirectory made;
+  const fs::path directory = made.path();
   const Fd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   watched = directory / "a";
   EXPECT_EQ(put_file(fd.get(), "a", "one"), 0);
@@ -65,7 +65,6 @@ TEST(AtomicFile, IsOnTheDiskBeforeItTakesItsPlaceAndLeavesNothing) {
   fs::create_directory(directory / "taken");
   EXPECT_NE(put_file(fd.get(), "taken", "x"), 0);
   EXPECT_EQ(std::distance(fs::directory_iterator(directory), fs::directory_iterator()), 2);
-  fs::remove_all(directory);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // A directory of one test's own, and what it needs to fill and read it.
 #pragma once
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -12,26 +11,15 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/temporary_directory.h"
 #include "tools/builtin.h"
 
 namespace lares::tools::test {
 
 class Scratch {
  public:
-  Scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "lares-test-XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    root_ = std::filesystem::canonical(name).string();
-  }
-  ~Scratch() {
-    std::error_code ec;
-    std::filesystem::remove_all(root_, ec);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-
-  const std::string& root() const { return root_; }
-  std::string at(const std::string& path) const { return root_ + "/" + path; }
+  const std::string& root() const { return directory_.path(); }
+  std::string at(const std::string& path) const { return directory_ / path; }
   std::string write(const std::string& path, const std::string& text) const {
     std::filesystem::create_directories(std::filesystem::path(at(path)).parent_path());
     std::ofstream(at(path), std::ios::binary) << text;
@@ -45,7 +33,7 @@ class Scratch {
   }
 
  private:
-  std::string root_;
+  TemporaryDirectory directory_;
 };
 
 inline std::string launcher() { return std::string(LARES_BINARY_DIR) + "/bin/lares-sandbox"; }

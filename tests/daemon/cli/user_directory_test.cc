@@ -1,10 +1,11 @@
 #include "daemon/cli/user_directory.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::cli {
 namespace {
@@ -14,9 +15,6 @@ namespace fs = std::filesystem;
 class UserDirectory : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string made = (fs::temp_directory_path() / "lares-directory-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(made.data()), nullptr);
-    root_ = fs::canonical(made).string();
     before_ = fs::current_path();
     for (const char* file : {"top.py", "README.md", "src/f.py", "src/README.md", "src/a name.py",
                              "src/deep/g.py", "other/h.py"}) {
@@ -24,15 +22,13 @@ class UserDirectory : public ::testing::Test {
       std::ofstream(fs::path(root_) / file) << "x\n";
     }
   }
-  void TearDown() override {
-    fs::current_path(before_);
-    fs::remove_all(root_);
-  }
+  void TearDown() override { fs::current_path(before_); }
   std::string from_src(const std::string& prompt) const {
     return told_from(names_from(prompt, root_, "src"), "src");
   }
 
-  std::string root_;
+  const TemporaryDirectory directory_;
+  const std::string root_ = directory_.path();
   fs::path before_;
 };
 

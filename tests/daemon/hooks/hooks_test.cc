@@ -16,6 +16,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -26,12 +28,7 @@ using ::testing::IsEmpty;
 
 class HooksTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::signal(SIGPIPE, SIG_IGN);
-    char name[] = "/tmp/lares-hooks-XXXXXX";
-    root_ = fs::canonical(::mkdtemp(name)).string();
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  void SetUp() override { std::signal(SIGPIPE, SIG_IGN); }
 
   template <class T>
   T wait(asio::awaitable<T> what) {
@@ -53,7 +50,8 @@ class HooksTest : public ::testing::Test {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  std::string root_;
+  const TemporaryDirectory directory_;
+  const std::string root_ = directory_.path();
   std::vector<std::string> notes_;
   protocol::Item item_{.id = "2.3",
                        .turn_id = 2,

@@ -3,13 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include <gtest/gtest.h>
 
 #include "daemon/protocol/listen_address.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 namespace {
@@ -18,17 +18,13 @@ namespace fs = std::filesystem;
 
 class ApiToken : public testing::Test {
  protected:
-  ApiToken() {
-    char name[] = "/tmp/lares-token-XXXXXX";
-    directory_ = ::mkdtemp(name);
-  }
-  ~ApiToken() override { fs::remove_all(directory_); }
   void write(const std::string& text, mode_t mode = 0600) {
     std::ofstream(file()) << text;
     ::chmod(file().c_str(), mode);
   }
   std::string file() const { return directory_ + "/api-token"; }
-  std::string directory_;
+  const TemporaryDirectory made_;
+  const std::string directory_ = made_.path();
 };
 
 TEST_F(ApiToken, IsMadeOnceForThisUserAlone) {

@@ -10,6 +10,7 @@
 #include "daemon/remote/remote.h"
 #include "engine/tokenizer.h"
 #include "tests/daemon/remote/fake_server.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 namespace {
@@ -24,8 +25,6 @@ const std::string kNano = LARES_SOURCE_DIR "/engine/nano/checkpoint";
 
 class RemoteLoad : public testing::Test {
  protected:
-  RemoteLoad() { EXPECT_NE(::mkdtemp(folder_.data()), nullptr); }
-  ~RemoteLoad() override { fs::remove_all(folder_); }
   RemoteOptions options(const std::string& of_url = "") const {
     return {.url = server_.url() + of_url,
             .directory = kNano,
@@ -42,7 +41,8 @@ class RemoteLoad : public testing::Test {
     return folder_ + "/key";
   }
 
-  std::string folder_ = (fs::temp_directory_path() / "lares-remote-XXXXXX").string();
+  const TemporaryDirectory made_;
+  const std::string folder_ = made_.path();
   FakeServer server_;
 };
 

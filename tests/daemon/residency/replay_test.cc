@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 
 #include "tests/daemon/residency/replay/git_history.h"
 #include "tests/daemon/residency/synthetic_history.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 namespace {
@@ -41,11 +41,9 @@ TEST(Replay, AHunkCostsAHundredAndFiftyTokens) {
 }
 
 TEST(GitHistory, ReplaysWhatGitRecorded) {
-  const auto directory = std::filesystem::temp_directory_path() /
-                         ("replay_test_" + std::to_string(getpid()));
-  std::filesystem::create_directory(directory);
+  const TemporaryDirectory directory;
   const std::string script =
-      "cd '" + directory.string() +
+      "cd '" + directory.path() +
       "' && export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b "
       "GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b && "
       "git init -q . && mkdir src && printf 'a\\n' > src/a && printf 'b\\r\\n' > b && git add . && "
@@ -53,7 +51,7 @@ TEST(GitHistory, ReplaysWhatGitRecorded) {
       "git mv src/a src/c && printf 'x\\0y' > data && git add . && git commit -qm 2 && "
       "git rm -q b && printf 'more\\n' >> src/c && git commit -qam 3";
   ASSERT_EQ(std::system(script.c_str()), 0);
-  const auto history = open_git_history(directory.string(), 10);
+  const auto history = open_git_history(directory.path(), 10);
   ASSERT_TRUE(history) << history.error();
   EXPECT_EQ((*history)->now().size(), 2u);
   EXPECT_TRUE((*history)->now().at("b").crlf);
@@ -67,7 +65,6 @@ TEST(GitHistory, ReplaysWhatGitRecorded) {
   EXPECT_FALSE((*history)->now().contains("b"));
   EXPECT_FALSE((*history)->next());
   EXPECT_FALSE(open_git_history("/nowhere", 1));
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

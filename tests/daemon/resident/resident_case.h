@@ -1,8 +1,6 @@
 // A resident repository of a scratch directory beside a loaded nano: what its tests begin with.
 #pragma once
 
-#include <stdlib.h>
-
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -20,6 +18,7 @@
 #include "daemon/contexts.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/resident/resident.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 
@@ -27,15 +26,6 @@ inline constexpr int kPasses = 6000;  // of waiting 10 ms for the background
 
 class ResidentCase : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/lares-resident-XXXXXX";
-    root_ = std::filesystem::canonical(::mkdtemp(name)).string();
-  }
-  void TearDown() override {
-    std::filesystem::remove_all(root_);
-    if (!store_.empty()) std::filesystem::remove_all(store_);
-  }
-
   void write(const std::string& path, const std::string& text) {
     std::filesystem::create_directories(std::filesystem::path(root_ + "/" + path).parent_path());
     std::ofstream(root_ + "/" + path) << text;
@@ -147,7 +137,9 @@ class ResidentCase : public ::testing::Test {
     co_return co_await host.run(step);
   }
 
-  std::string root_, store_;  // store_ empty: nothing is kept
+  const TemporaryDirectory repository_, kept_;
+  const std::string root_ = repository_.path();
+  std::string store_;  // in kept_; empty: nothing is kept
   std::int64_t tokens_max_ = kResidentTokens;
   std::chrono::milliseconds tend_every_ = kTendEvery;
   asio::thread_pool* disk_ = nullptr;

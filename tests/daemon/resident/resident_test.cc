@@ -50,7 +50,7 @@ TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
 // A copy of the repository, as a session's own worktree is one.
 TEST_F(ResidentTest, AWorktreeBeginsWithWhatItsRepositoryHasEvaluated) {
   for (int i = 0; i < 6; ++i) write(fmt::format("src/m{}.py", i), source(i + 1, 40));
-  const std::string copy = root_ + "-worktree", store = root_ + "-store";
+  const std::string copy = kept_ / "worktree", store = kept_ / "store";
   fs::create_directory(store);
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
@@ -70,8 +70,6 @@ TEST_F(ResidentTest, AWorktreeBeginsWithWhatItsRepositoryHasEvaluated) {
     EXPECT_EQ(report.disk_bytes, 0);
   });
   EXPECT_TRUE(fs::is_empty(store)) << "of a worktree nothing is kept on disk";
-  fs::remove_all(copy);
-  fs::remove_all(store);
 }
 
 TEST_F(ResidentTest, WhatAWorktreesSessionEvaluatesIsItsRepositorysToo) {

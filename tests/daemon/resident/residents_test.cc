@@ -262,7 +262,7 @@ TEST_F(ResidentsTest, AWorktreeThatNobodyWorksInDoesNotKeepItsRepository) {
 }
 
 TEST_F(ResidentsTest, WhoComesWhileItIsGivenUpBeginsWithWhatIsOnTheDisk) {
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   write("a/a.py", source(1, 100));
   Asking asking;
   with_asking_engine(asking, [&](EngineHost& host) -> asio::awaitable<void> {

@@ -23,7 +23,7 @@ class RestartTest : public ResidentCase {};
 
 // Another daemon begins where the last one was, and tells what changed meanwhile.
 TEST_F(RestartTest, ARestartBringsTheBaseBack) {
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   std::vector<engine::Token> tokens;
   with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
@@ -54,7 +54,7 @@ TEST_F(RestartTest, ARestartBringsTheBaseBack) {
 
 // Bases of another bound than the setting says now.
 TEST_F(RestartTest, ARestartWithAnotherBoundBeginsWithABaseOfIt) {
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   for (int i = 0; i < 12; ++i) write(fmt::format("m{}.py", i), source(i + 1, 120));
   const auto size_with = [&](std::int64_t tokens_max) {
     std::int64_t n_tokens = 0;
@@ -80,7 +80,7 @@ TEST_F(RestartTest, ARestartWithAnotherBoundBeginsWithABaseOfIt) {
 
 // A repository that was let go and came back while its last work was being done.
 TEST_F(RestartTest, AStoreThatAnotherStillHasIsUsedWhenItIsFree) {
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   fs::create_directories(store_);
   tend_every_ = std::chrono::milliseconds(200);
   for (int i = 0; i < 3; ++i) write(fmt::format("m{}.py", i), source(i + 1, 40));
@@ -99,7 +99,7 @@ TEST_F(RestartTest, AStoreThatAnotherStillHasIsUsedWhenItIsFree) {
 // The base to come was half evaluated when the daemon ended: the next one has that half without an
 // engine.
 TEST_F(RestartTest, ARestartGoesOnWithTheBaseToCome) {
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   for (int i = 10; i < 40; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   const auto slow = [](EngineHost& host) {
     for (int i = 0; i < 40; ++i) host.evaluated(1000, std::chrono::seconds(1000));

@@ -77,7 +77,7 @@ class HeldEngine final : public engine::Engine {
 // A comparison ends between two layers when somebody comes, and is made again later.
 TEST_F(ScrubTest, AScrubIsCalledOffWithinAChunk) {
   tend_every_ = std::chrono::milliseconds(200);
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   Held held;
   with_engine(
@@ -108,7 +108,7 @@ TEST_F(ScrubTest, AScrubIsCalledOffWithinAChunk) {
 // found.
 TEST_F(ScrubTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
   tend_every_ = std::chrono::milliseconds(200);
-  store_ = root_ + "-store";
+  store_ = kept_ / "store";
   for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     EXPECT_FALSE(co_await resident->scrub());  // nothing is kept yet

@@ -1,5 +1,4 @@
 // A session's file and back, and every way in which it can be damaged.
-#include <unistd.h>
 
 #include <cstdint>
 #include <cstdlib>
@@ -19,6 +18,7 @@
 #include "daemon/session/import.h"
 #include "daemon/session/journal.h"
 #include "daemon/store/chain_hash.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 namespace {
@@ -26,16 +26,6 @@ namespace {
 namespace fs = std::filesystem;
 using protocol::Json;
 using testing::HasSubstr;
-
-struct Directory {
-  fs::path path;
-  Directory() {
-    std::string name = testing::TempDir() + "/lares-export-XXXXXX";
-    path = ::mkdtemp(name.data());
-  }
-  ~Directory() { fs::remove_all(path); }
-  std::string operator/(const char* name) const { return (path / name).string(); }
-};
 
 std::string frame(const char* method, Json params) {
   Json out;
@@ -83,7 +73,7 @@ std::vector<std::string> frames() {
       frame("session/closed", {{"sessionId", "old"}, {"seq", 9}})};
 }
 
-std::string file_of(const Directory& d, const std::vector<std::string>& payloads,
+std::string file_of(const TemporaryDirectory& d, const std::vector<std::string>& payloads,
                     const char* name = "file") {
   const std::string journal = d / (std::string(name) + ".journal").c_str();
   auto made = Journal::create(journal);
@@ -105,7 +95,7 @@ void put(const std::string& path, std::string_view text) {
 }
 
 TEST(SessionExport, ComesBackByteForByte) {
-  const Directory d;
+  const TemporaryDirectory d;
   const auto file = read_export(file_of(d, frames()));
   ASSERT_TRUE(file) << file.error();
   EXPECT_EQ(file->frames, frames());
@@ -114,14 +104,14 @@ TEST(SessionExport, ComesBackByteForByte) {
 }
 
 TEST(SessionExport, IsTheSameForTheSameSessionAndForItsOwnerOnly) {
-  const Directory d;
+  const TemporaryDirectory d;
   const auto one = file_of(d, frames(), "one"), two = file_of(d, frames(), "two");
   EXPECT_EQ(text_of(one), text_of(two));
   EXPECT_EQ(fs::status(one).permissions(), fs::perms::owner_read | fs::perms::owner_write);
 }
 
 TEST(SessionExport, LeavesAnExistingFileAlone) {
-  const Directory d;
+  const TemporaryDirectory d;
   put(d / "file", "mine");
   auto journal = Journal::create(d / "j");
   ASSERT_TRUE(journal->append(frames()[0]));
@@ -132,7 +122,7 @@ TEST(SessionExport, LeavesAnExistingFileAlone) {
 }
 
 TEST(SessionExport, HoldsWhatWasThereOfAJournalInUse) {
-  const Directory d;
+  const TemporaryDirectory d;
   auto journal = Journal::create(d / "j");
   ASSERT_TRUE(journal->append(frames()[0]));
   const auto bytes = journal->bytes();
@@ -142,7 +132,7 @@ TEST(SessionExport, HoldsWhatWasThereOfAJournalInUse) {
 }
 
 TEST(SessionExport, CutAtAnyByteItIsRefused) {
-  const Directory d;
+  const TemporaryDirectory d;
   const std::string whole = text_of(file_of(d, frames()));
   for (std::size_t n = 0; n < whole.size(); ++n) {
     put(d / "cut", std::string_view(whole).substr(0, n));
@@ -153,7 +143,7 @@ TEST(SessionExport, CutAtAnyByteItIsRefused) {
 }
 
 TEST(SessionExport, ChangedAtAnyByteItIsRefused) {
-  const Directory d;
+  const TemporaryDirectory d;
   const std::string whole = text_of(file_of(d, frames()));
   for (std::size_t n = 0; n < whole.size(); ++n) {
     std::string other = whole;
@@ -170,7 +160,7 @@ std::string sealed(std::string_view body) {
 }
 
 TEST(SessionExport, WhatMakesNoSenseIsRefusedAndSaysWhere) {
-  const Directory d;
+  const TemporaryDirectory d;
   const std::string whole = text_of(file_of(d, frames()));
   const std::string body = whole.substr(0, whole.rfind('\n', whole.size() - 2) + 1);
   ASSERT_EQ(sealed(body), whole);
@@ -202,7 +192,7 @@ TEST(SessionExport, WhatMakesNoSenseIsRefusedAndSaysWhere) {
 }
 
 TEST(SessionExport, SaysWhichModelItsTokensAreOf) {
-  const Directory d;
+  const TemporaryDirectory d;
   auto journal = Journal::create(d / "j");
   ASSERT_TRUE(journal->append(frames()[0]));
   const ExportModel model{.name = "m", .type = "t", .fingerprint = "f", .vocabulary = "v"};
@@ -218,7 +208,7 @@ TEST(SessionExport, SaysWhichModelItsTokensAreOf) {
 }
 
 TEST(SessionExport, WithSomethingBehindItItIsRefused) {
-  const Directory d;
+  const TemporaryDirectory d;
   put(d / "more", text_of(file_of(d, frames())) + "{}\n");
   EXPECT_FALSE(read_export(d / "more"));
 }

@@ -3,7 +3,6 @@
 #include "daemon/session/journal.h"
 
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +13,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "tests/temporary_directory.h"
 
 namespace {
 
@@ -54,13 +55,6 @@ constexpr std::size_t kHeaderBytes = 8;
 
 class JournalFile : public ::testing::Test {
  protected:
-  JournalFile() {
-    char name[] = "/tmp/lares_journal_XXXXXX";
-    directory_ = ::mkdtemp(name);
-    path_ = directory_ + "/s.journal";
-  }
-  ~JournalFile() override { fs::remove_all(directory_); }
-
   // The bytes of a journal with kWritten in it.
   std::string whole() {
     auto journal = Journal::create(path_).value();
@@ -92,7 +86,8 @@ class JournalFile : public ::testing::Test {
     return {std::istreambuf_iterator<char>(in), {}};
   }
 
-  std::string directory_, path_;
+  const TemporaryDirectory made_;
+  const std::string directory_ = made_.path(), path_ = directory_ + "/s.journal";
   Payloads read_;  // by the last open()
 };
 

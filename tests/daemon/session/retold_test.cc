@@ -1,6 +1,5 @@
 #include "daemon/session/retold.h"
 
-#include <filesystem>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -11,24 +10,21 @@
 #include "daemon/session/export.h"
 #include "daemon/turn/prompt.h"
 #include "tests/daemon/scripted/scripted_engine.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
 class RetoldTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/lares-retold-XXXXXX";
-    directory_ = ::mkdtemp(name);
-    auto made = Journal::create(directory_ + "/j");
+    auto made = Journal::create(directory_ / "j");
     ASSERT_TRUE(made);
     journal_.emplace(std::move(*made));
   }
-  void TearDown() override { fs::remove_all(directory_); }
 
   void completed(std::int64_t turn_id, const char* kind, const std::string& text) {
     protocol::ItemCompleted fact;
@@ -47,7 +43,7 @@ class RetoldTest : public ::testing::Test {
                    .bytes_max = bytes_max});
   }
 
-  std::string directory_;
+  const TemporaryDirectory directory_;
   std::optional<Journal> journal_;
 };
 

@@ -1,32 +1,20 @@
 #include "daemon/session/worktree_records.h"
 
-#include <cstdlib>
-#include <filesystem>
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::daemon {
 namespace {
-
-namespace fs = std::filesystem;
-
-struct Directory {
-  fs::path path;
-  Directory() {
-    std::string name = testing::TempDir() + "/lares-worktree-records-XXXXXX";
-    path = ::mkdtemp(name.data());
-  }
-  ~Directory() { fs::remove_all(path); }
-};
 
 WorktreeRecord::Applied applied(int n) {
   return {fmt::format("before {}", n), fmt::format("after {}", n), fmt::format("theirs {}", n), {}};
 }
 
 TEST(WorktreeRecords, KeepsTheSnapshotsThatItsWorktreesBeganAndWereAppliedAs) {
-  const Directory directory;
-  const WorktreeRecords records(directory.path.string());
+  const TemporaryDirectory directory;
+  const WorktreeRecords records(directory.path());
   WorktreeRecord record{.session_id = "s1", .root = records.root_of("/repo", "s1")};
   const tools::Snapshot began{.id = "began", .label = began_label(record.root)};
   const auto was_applied = [&](const char* id) {

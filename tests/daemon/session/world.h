@@ -3,7 +3,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <chrono>
 #include <deque>
@@ -20,12 +19,11 @@
 #include "daemon/session/sessions.h"
 #include "daemon/session/worktrees.h"
 #include "tests/daemon/scripted/scripted_engine.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 
-inline std::string fresh_folder() {
-  std::string path = (std::filesystem::temp_directory_path() / "lares-world-XXXXXX").string();
-  EXPECT_NE(::mkdtemp(path.data()), nullptr);
+inline std::string with_folders(const std::string& path) {
   std::filesystem::create_directories(path + "/repo/.git");
   std::filesystem::create_directories(path + "/state/sessions");
   return path;
@@ -33,7 +31,8 @@ inline std::string fresh_folder() {
 
 // A daemon as run_daemon() makes it, with what these tests need.
 struct World {
-  std::string folder = fresh_folder();
+  const TemporaryDirectory directory;
+  const std::string folder = with_folders(directory.path());
   asio::io_context io{1};
   asio::thread_pool disk{2}, trees{2}, tool_threads{1};
   const Log log{-1};
@@ -72,7 +71,6 @@ struct World {
   ~World() {
     host.stop_background();
     for (auto* pool : {&trees, &disk, &tool_threads}) pool->join();
-    std::filesystem::remove_all(folder);
   }
 
   // False: it does not come to that.

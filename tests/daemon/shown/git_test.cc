@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::shown {
 namespace {
 
@@ -17,8 +19,6 @@ namespace fs = std::filesystem;
 class RunGit : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/lares-run-git-XXXXXX";
-    root_ = fs::canonical(::mkdtemp(name));
     path_ = std::getenv("PATH");
     fs::create_directories(root_ / "repo/bin");
     fs::create_directories(root_ / "repo/.git");
@@ -27,10 +27,7 @@ class RunGit : public ::testing::Test {
       make_program(root_ / directory / "git");
     fs::create_directory_symlink(root_ / "repo/bin", root_ / "link");
   }
-  void TearDown() override {
-    ::setenv("PATH", path_.c_str(), 1);
-    fs::remove_all(root_);
-  }
+  void TearDown() override { ::setenv("PATH", path_.c_str(), 1); }
   // One that leaves a trace.
   void make_program(const fs::path& path) const {
     std::ofstream(path) << "#!/bin/sh\ntouch " << root_ / "ran"
@@ -38,7 +35,8 @@ class RunGit : public ::testing::Test {
     ::chmod(path.c_str(), 0755);
   }
 
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
   std::string path_;
 };
 

@@ -5,17 +5,15 @@
 
 #include <chrono>
 #include <cstring>
-#include <filesystem>
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "chains.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon::store::test {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr int kRounds = 40;
 const Hash256 kFingerprint = fingerprint_of(1);
@@ -45,8 +43,8 @@ Chain chain_of(unsigned n) {
 }
 
 TEST(Kill, WhatAKilledProcessHadCommittedIsThere) {
-  std::string directory = testing::TempDir() + "/lares-store-kill-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const TemporaryDirectory made;
+  const std::string& directory = made.path();
   std::mt19937 random(7);
   std::uint32_t last = 0;  // committed, as far as was told
   int commits = 0;
@@ -88,7 +86,6 @@ TEST(Kill, WhatAKilledProcessHadCommittedIsThere) {
   }
   std::printf("%d processes killed, %d commits\n", kRounds, commits);
   EXPECT_GT(commits, 0);
-  fs::remove_all(directory);
 }
 
 }  // namespace

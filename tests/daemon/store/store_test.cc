@@ -20,24 +20,12 @@
 
 #include "chains.h"
 #include "daemon/store/extent_format.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon::store::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-class TemporaryDir {
- public:
-  explicit TemporaryDir(const std::string& in = testing::TempDir()) {
-    std::string pattern = in + (in.ends_with('/') ? "" : "/") + "lares-store-XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~TemporaryDir() { fs::remove_all(path_); }
-  std::string store() const { return path_ + "/store"; }
-
- private:
-  std::string path_;
-};
 
 const Hash256 kFingerprint = fingerprint_of(1);
 
@@ -85,8 +73,8 @@ TEST(Store, WhatWasCommittedComesBack) {
         continue;  // the same code as with it, and slow
       SCOPED_TRACE(fmt::format("direct {}, io_uring {}, {} extents", disk.direct, disk.io_uring,
                                shape.n_tokens.size()));
-      const TemporaryDir dir;
-      comes_back(dir.store(), make_chain(kFingerprint, 3, shape), disk);
+      const TemporaryDirectory dir;
+      comes_back(dir / "store", make_chain(kFingerprint, 3, shape), disk);
     }
 }
 
@@ -106,12 +94,12 @@ bool refuse(int system_call) {
 // Whether the ring itself is refused or, once made, its use.
 TEST(Store, ComesBackWhereIoUringIsRefused) {
   for (const int system_call : {__NR_io_uring_setup, __NR_io_uring_enter}) {
-    const TemporaryDir dir;
+    const TemporaryDirectory dir;
     const pid_t child = ::fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
       if (!refuse(system_call)) ::_exit(2);
-      comes_back(dir.store(),
+      comes_back(dir / "store",
                  make_chain(kFingerprint, 3, {.n_tokens = {1024, 640}, .page_bytes = 899584}), {});
       ::_exit(testing::Test::HasFailure() ? 1 : 0);
     }
@@ -125,39 +113,39 @@ TEST(Store, ComesBackWhereIoUringIsRefused) {
 
 TEST(Store, IsThereOnAFileSystemWithoutDirectAccess) {
   if (!fs::exists("/dev/shm") || ::access("/dev/shm", W_OK) != 0) GTEST_SKIP() << "no /dev/shm";
-  const TemporaryDir dir("/dev/shm");
-  comes_back(dir.store(),
+  const TemporaryDirectory dir("/dev/shm");
+  comes_back(dir / "store",
              make_chain(kFingerprint, 3, {.n_tokens = {512, 256}, .page_bytes = 700000}), {});
 }
 
 TEST(Store, IsPrivate) {
-  const TemporaryDir dir;
+  const TemporaryDirectory dir;
   const Chain chain = make_chain(kFingerprint, 1, {.n_tokens = {128}});
-  fs::create_directory(dir.store());
-  fs::permissions(dir.store(), fs::perms::all);  // of an earlier life
-  auto store = Store::open(dir.store(), kFingerprint, {});
+  fs::create_directory(dir / "store");
+  fs::permissions(dir / "store", fs::perms::all);  // of an earlier life
+  auto store = Store::open(dir / "store", kFingerprint, {});
   ASSERT_TRUE(store);
   ASSERT_TRUE(put(**store, chain[0]));
   ASSERT_TRUE((*store)->commit(names(chain, 1), {}));
   struct stat st {};
-  ASSERT_EQ(::stat(dir.store().c_str(), &st), 0);
+  ASSERT_EQ(::stat(dir / "store".c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0700u);
-  for (const auto& entry : fs::recursive_directory_iterator(dir.store())) {
+  for (const auto& entry : fs::recursive_directory_iterator(dir / "store")) {
     ASSERT_EQ(::stat(entry.path().c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 07777, entry.is_directory() ? 0700u : 0600u) << entry.path();
   }
 }
 
 TEST(Store, ASecondDaemonIsRefused) {
-  const TemporaryDir dir;
-  auto first = Store::open(dir.store(), kFingerprint, {});
+  const TemporaryDirectory dir;
+  auto first = Store::open(dir / "store", kFingerprint, {});
   ASSERT_TRUE(first);
-  auto second = Store::open(dir.store(), kFingerprint, {});
+  auto second = Store::open(dir / "store", kFingerprint, {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::locked);
   EXPECT_NE(second.error().message.find("another daemon holds its LOCK"), std::string::npos);
   first->reset();
-  EXPECT_TRUE(Store::open(dir.store(), kFingerprint, {}));
+  EXPECT_TRUE(Store::open(dir / "store", kFingerprint, {}));
 }
 
 TEST(Store, TheSameTokensAreWrittenOnce) {

@@ -1,8 +1,6 @@
 // What is foreseen of an edit, held against what the edit tool makes of the file.
 #include "daemon/turn/foreseen_edit.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +12,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/temporary_directory.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
@@ -24,12 +23,7 @@ using nlohmann::json;
 
 class ForeseenEditTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/lares-foreseen-XXXXXX";
-    root_ = fs::canonical(::mkdtemp(name)).string();
-    make();
-  }
-  void TearDown() override { fs::remove_all(root_); }
+  void SetUp() override { make(); }
 
   // Tools that have seen no file yet.
   void make() {
@@ -78,7 +72,8 @@ class ForeseenEditTest : public ::testing::Test {
   }
 
   asio::io_context io_;
-  std::string root_;
+  const TemporaryDirectory directory_;
+  const std::string root_ = directory_.path();
   Tools tools_;
 };
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <filesystem>
 #include <fstream>
@@ -26,6 +25,7 @@
 #include "daemon/turn/shorten.h"
 #include "daemon/turn/turn.h"
 #include "tests/daemon/scripted/scripted_engine.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::daemon {
 
@@ -88,13 +88,9 @@ struct Heard final : TurnEvents {
 class TurnTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char name[] = "/tmp/lares-turn-XXXXXX";
-    base_ = ::mkdtemp(name);
-    root_ = fs::canonical(base_).string() + "/repo";
     fs::create_directory(root_);
     fs::create_directory(base_ + "/state");
   }
-  void TearDown() override { fs::remove_all(base_); }
 
   void write(const std::string& path, const std::string& text) {
     std::ofstream(root_ + "/" + path) << text;
@@ -240,7 +236,8 @@ class TurnTest : public ::testing::Test {
     EXPECT_EQ(total.prefilled, evaluated_by_all);
   }
 
-  std::string base_, root_;
+  const TemporaryDirectory directory_;
+  const std::string base_ = directory_.path(), root_ = base_ + "/repo";
   // Why this test's turns evaluate what was known; empty: they do not
   std::string evaluates_again_;
   std::function<asio::awaitable<std::string>()> changes_, at_end_;

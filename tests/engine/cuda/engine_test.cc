@@ -5,13 +5,13 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "engine/gpus.h"
 #include "engine/placement.h"
 #include "engine/tokenizer.h"
 #include "tests/engine/cuda/engine_case.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::engine {
 namespace {
@@ -242,8 +242,8 @@ TEST_F(CudaEngine, SaysWhatBecomesOfExpertsThatHaveNoRoom) {
 // What one run was asked for stays on the device in the next, which finds more of its uses there
 // and gives the same text.
 TEST_F(CudaEngine, WhatIsAskedForStaysInTheNextRun) {
-  std::string directory = testing::TempDir() + "lares-heat-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const TemporaryDirectory made;
+  const std::string& directory = made.path();
   const PlacementRequest some = lacking(0.6);
   struct Run {
     double found;
@@ -278,7 +278,6 @@ TEST_F(CudaEngine, WhatIsAskedForStaysInTheNextRun) {
   EXPECT_EQ((*damaged)->memory().experts.remembered, 0);
   EXPECT_THAT((*damaged)->info().notes,
               testing::Contains(HasSubstr("it is not used, and written anew")));
-  std::filesystem::remove_all(directory);
 }
 
 // What one device made two go on with, and the reverse; a store of the one serves the other.
@@ -385,8 +384,8 @@ TEST_F(CudaEngine, AGpuWhoseFasterWayIsWrongDoesWithout) {
 
 // What it evaluates to compare is nobody's use of an expert.
 TEST_F(CudaEngine, ComparingLeavesNoHeat) {
-  std::string directory = testing::TempDir() + "lares-compared-heat-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory.data()), nullptr);
+  const TemporaryDirectory made;
+  const std::string& directory = made.path();
   auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
@@ -406,7 +405,6 @@ TEST_F(CudaEngine, ComparingLeavesNoHeat) {
     EXPECT_EQ((*engine)->memory().experts.found, 0);
   }
   EXPECT_TRUE(std::filesystem::is_empty(directory));
-  std::filesystem::remove_all(directory);
 }
 
 // Host pages are where the devices copy to and from without a stop, and are counted.

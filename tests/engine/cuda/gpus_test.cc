@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::engine {
 namespace {
 
@@ -17,13 +19,7 @@ namespace fs = std::filesystem;
 
 class Drivers : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "lares-driver-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    directory_ = pattern;
-    fs::create_directory(directory_ + "/dev");
-  }
-  void TearDown() override { fs::remove_all(directory_); }
+  void SetUp() override { fs::create_directory(directory_ + "/dev"); }
 
   // A library with a driver's functions; `init` is what cuInit gives, and there are GPUs of these
   // capabilities.
@@ -56,7 +52,8 @@ class Drivers : public testing::Test {
     return {.library = library, .proc = directory_ + "/proc", .dev = directory_ + "/dev"};
   }
 
-  std::string directory_;
+  const TemporaryDirectory made_;
+  const std::string directory_ = made_.path();
   int shared_ = 227;  // KiB that a block may have
 };
 

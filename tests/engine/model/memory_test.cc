@@ -14,6 +14,7 @@
 #include "engine/model/state.h"
 #include "engine/model/timeline.h"
 #include "tests/engine/model/golden.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::engine {
 namespace {
@@ -40,9 +41,7 @@ class Mapped : public testing::Test {
   static constexpr int kCount = 16;
 
   void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "lares-experts-XXXXXX";
-    const int fd = ::mkstemp(pattern.data());
-    path_ = pattern;
+    const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     std::vector<std::uint8_t> bytes(kSize);
     for (int i = 0; i < kCount; ++i) {
       bytes.assign(kSize, static_cast<std::uint8_t>(i + 1));
@@ -54,7 +53,6 @@ class Mapped : public testing::Test {
     ASSERT_TRUE(opened);
     file_.emplace(std::move(*opened));
   }
-  void TearDown() override { fs::remove(path_); }
 
   std::span<const std::uint8_t> bytes(int i) const {
     return file_->bytes().subspan(static_cast<std::size_t>(i) * kSize, kSize);
@@ -83,7 +81,8 @@ class Mapped : public testing::Test {
     return total;
   }
 
-  std::string path_;
+  const TemporaryDirectory made_;
+  const std::string path_ = made_ / "experts";
   std::optional<MappedFile> file_;
 };
 
@@ -149,12 +148,7 @@ class Remembered : public Mapped {
  protected:
   void SetUp() override {
     Mapped::SetUp();
-    directory_ = path_ + ".heat";
     fs::create_directory(directory_);
-  }
-  void TearDown() override {
-    fs::remove_all(directory_);
-    Mapped::TearDown();
   }
   HeatFile file(const std::string& fingerprint = "0123456789abcdef") const {
     return HeatFile(directory_, fingerprint);
@@ -167,7 +161,7 @@ class Remembered : public Mapped {
     std::ofstream(file().path(), std::ios::binary) << bytes;
   }
 
-  std::string directory_;
+  const std::string directory_ = path_ + ".heat";
 };
 
 TEST_F(Remembered, WhatWasHotIsReadFirstAndGoesLast) {
@@ -357,8 +351,8 @@ TEST(Memory, LessOfItThanWeightsChangesNoBit) {
   EXPECT_EQ(all.use.sequences.bytes_max, 0u);  // no bound was asked for, and all weights have room
   EXPECT_EQ(some.tokens, all.tokens);
   EXPECT_EQ(some.logprobs, all.logprobs);
-  std::string directory = fs::temp_directory_path() / "lares-heat-XXXXXX";
-  ASSERT_TRUE(::mkdtemp(directory.data()));
+  const TemporaryDirectory made;
+  const std::string& directory = made.path();
   for (const bool again : {false, true}) {
     const Outcome warm = outcome_with(limit, directory);
     EXPECT_EQ(warm.use.experts.remembered > 0, again);
@@ -375,7 +369,6 @@ TEST(Memory, LessOfItThanWeightsChangesNoBit) {
   ASSERT_TRUE(damaged);
   EXPECT_THAT((*damaged)->info().notes, testing::Contains(HasSubstr("read " + path)));
   EXPECT_EQ((*damaged)->memory().experts.remembered, 0);
-  fs::remove_all(directory);
 }
 
 TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {

@@ -17,6 +17,7 @@
 #include "engine/gpus.h"
 #include "engine/inspect.h"
 #include "tests/engine/model/golden.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::engine {
 namespace {
@@ -27,13 +28,6 @@ namespace fs = std::filesystem;
 
 class Repack : public testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "lares-repack-XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-    path_ = directory_ / kRepackFile;
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
   // Logits of the golden's tokens, in chunks of `chunk`, and of what DSpark stages draft after
   // them.
   std::vector<float> logits(const Weights& weights, bool exact, int chunk) {
@@ -79,7 +73,8 @@ class Repack : public testing::TestWithParam<const char*> {
   }
 
   kernels::ThreadPool pool_{2};
-  fs::path directory_, path_;
+  const TemporaryDirectory made_;
+  const fs::path directory_ = made_.path(), path_ = directory_ / kRepackFile;
 };
 
 TEST_P(Repack, ChangesNoBit) {
@@ -165,15 +160,7 @@ constexpr std::uint64_t kMemory = 130'000'000;  // bytes: nano's tiles are not b
 
 class TilesFiles : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "lares-tiles-XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-    checkpoint_ = directory_ / "nano";
-    private_ = directory_ / "cache" / "tiles";
-    fs::copy(kNano, checkpoint_);
-    tiles_ = checkpoint_ / kRepackFile;
-  }
-  void TearDown() override { fs::remove_all(directory_); }
+  void SetUp() override { fs::copy(kNano, checkpoint_); }
 
   std::unique_ptr<Weights> weights() const {
     auto out = load_weights(checkpoint_, {});
@@ -207,7 +194,9 @@ class TilesFiles : public testing::Test {
   }
 
   kernels::ThreadPool pool_{2};
-  fs::path directory_, checkpoint_, private_, tiles_;
+  const TemporaryDirectory made_;
+  const fs::path directory_ = made_.path(), checkpoint_ = directory_ / "nano",
+                 private_ = directory_ / "cache" / "tiles", tiles_ = checkpoint_ / kRepackFile;
 };
 
 TEST_F(TilesFiles, AreNotUsedForWeightsThatChangedInOneBit) {

@@ -18,6 +18,7 @@
 #include "engine/model/forward.h"
 #include "engine/tokenizer.h"
 #include "tests/engine/model/golden.h"
+#include "tests/temporary_directory.h"
 
 namespace lares::engine {
 namespace {
@@ -71,12 +72,6 @@ class WaveringEngine : public Engine {
 
 class Verify : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = fs::temp_directory_path() / "lares-verify-XXXXXX";
-    directory_ = ::mkdtemp(pattern.data());
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
   // What nano says after a prompt, as the official files tell it.
   nlohmann::json vector_of_nano() {
     const auto engine = load({.directory = kNano}, {});
@@ -114,7 +109,8 @@ class Verify : public testing::Test {
     return checks_of({.directory = kNano, .n_tokens = 8, .vectors = directory_}, expected);
   }
 
-  fs::path directory_;
+  const TemporaryDirectory made_;
+  const fs::path directory_ = made_.path();
 };
 
 TEST_F(Verify, GoodCheckpointsPassEveryCheck) {

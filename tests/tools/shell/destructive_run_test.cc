@@ -2,11 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include <fmt/format.h>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::tools {
 namespace {
@@ -15,11 +16,6 @@ namespace fs = std::filesystem;
 
 class DestructiveRun : public ::testing::Test {
  protected:
-  DestructiveRun() {
-    char name[] = "/tmp/lares_run_XXXXXX";
-    root_ = ::mkdtemp(name);
-  }
-  ~DestructiveRun() override { fs::remove_all(root_); }
   void write(const std::string& path, const std::string& text) {
     fs::create_directories((fs::path(root_) / path).parent_path());
     std::ofstream(root_ + "/" + path) << text;
@@ -31,7 +27,8 @@ class DestructiveRun : public ::testing::Test {
     const auto command = test_command(root_, path, "");
     return command ? asks(command->script, command->directory) : "";
   }
-  std::string root_;
+  const TemporaryDirectory directory_;
+  const std::string root_ = directory_.path();
 };
 
 TEST_F(DestructiveRun, ScriptsOfTheWorktreeAreLookedInto) {

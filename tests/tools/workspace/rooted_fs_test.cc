@@ -3,7 +3,6 @@
 #include "tools/workspace/rooted_fs.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -18,6 +17,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "tests/temporary_directory.h"
 
 namespace {
 
@@ -60,15 +61,12 @@ constexpr const char* kChanged = "was changed by someone else meanwhile";
 class RootedFsTest : public ::testing::Test {
  protected:
   RootedFsTest() {
-    char name[] = "/tmp/lares_rooted_XXXXXX";
-    root_ = fs::canonical(::mkdtemp(name)) / "root";
     fs::create_directory(root_);
     fs_.emplace(RootedFs::open(root_).value());
   }
   ~RootedFsTest() override {
     before_rename = before_second_rename = nullptr;
     before_sync = nullptr;
-    fs::remove_all(root_.parent_path());
   }
   // As a program that opens the file and writes it.
   void write(const std::string& name, const std::string& text) const {
@@ -95,7 +93,8 @@ class RootedFsTest : public ::testing::Test {
     return done ? "" : done.error();
   }
 
-  fs::path root_;
+  const TemporaryDirectory directory_;
+  const fs::path root_ = directory_ / "root";
   std::optional<RootedFs> fs_;
 };
 

@@ -2,9 +2,7 @@
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <exception>
-#include <filesystem>
 #include <optional>
 
 #include <boost/asio/as_tuple.hpp>
@@ -18,6 +16,8 @@
 #include <boost/asio/write.hpp>
 #include <gtest/gtest.h>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::cli::acp {
 namespace {
 
@@ -29,16 +29,9 @@ constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
 class AcpDaemonLink : public testing::Test {
  protected:
   AcpDaemonLink() {
-    std::string name = (std::filesystem::temp_directory_path() / "lares-link-XXXXXX").string();
-    if (!::mkdtemp(name.data())) std::abort();
-    home_ = name;
     address_.socket = home_ + "/s", address_.state_dir = home_;
     acceptor_.emplace(io_, stream_protocol::endpoint(address_.socket));
     asio::co_spawn(io_, accept(), asio::detached);
-  }
-  ~AcpDaemonLink() override {
-    std::error_code ec;
-    std::filesystem::remove_all(home_, ec);
   }
 
   asio::awaitable<void> accept() {
@@ -93,7 +86,8 @@ class AcpDaemonLink : public testing::Test {
 
   static constexpr const char* kGreets = R"("result":{})";
   asio::io_context io_{1};
-  std::string home_;
+  const TemporaryDirectory directory_;
+  const std::string home_ = directory_.path();
   DaemonAddress address_;
   std::optional<stream_protocol::acceptor> acceptor_;
   std::function<std::string(const std::string& method)> answer_;

@@ -1,9 +1,10 @@
 #include "daemon/bridges/acp/root.h"
 
-#include <cstdlib>
 #include <filesystem>
 
 #include <gtest/gtest.h>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -14,18 +15,16 @@ namespace fs = std::filesystem;
 class AcpRoot : public testing::Test {
  protected:
   AcpRoot() {
-    std::string pattern = testing::TempDir() + "lares-root-XXXXXX";
-    home_ = fs::canonical(::mkdtemp(pattern.data()));
     fs::create_directories(home_ / "real/repo/sub/sub");
     fs::create_directory_symlink(home_ / "real/repo", home_ / "link");
     fs::create_directory_symlink("sub/sub", home_ / "real/repo/inside");
   }
-  ~AcpRoot() override { fs::remove_all(home_); }
 
   std::string at(const char* path) const { return home_ / path; }
   Root opened(const char* cwd) const { return Root(at("real/repo"), at(cwd)); }
 
-  fs::path home_;
+  const TemporaryDirectory directory_;
+  const fs::path home_ = directory_.path();
 };
 
 TEST_F(AcpRoot, IsWhatTheEditorOpened) {

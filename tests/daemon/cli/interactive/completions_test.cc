@@ -2,10 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
+
+#include "tests/temporary_directory.h"
 
 namespace lares::cli {
 namespace {
@@ -14,8 +15,8 @@ namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 
 TEST(Completions, NamesAreLookedForWhereOneStandsAndThenFromTheTop) {
-  std::string root = (fs::temp_directory_path() / "lares-completions-XXXXXX").string();
-  ASSERT_NE(::mkdtemp(root.data()), nullptr);
+  const TemporaryDirectory made;
+  const std::string& root = made.path();
   for (const char* file : {"main.py", "made/top.py", "src/map.py", "src/deep/g.py"}) {
     fs::create_directories((fs::path(root) / file).parent_path());
     std::ofstream(fs::path(root) / file) << "x\n";
@@ -29,7 +30,6 @@ TEST(Completions, NamesAreLookedForWhereOneStandsAndThenFromTheTop) {
   EXPECT_THAT(names("see @mai", "src"), ElementsAre("main.py"));
   EXPECT_THAT(names("see @../ma", "src"), ElementsAre("../made/", "../main.py"));
   EXPECT_EQ(completions_of("see @ma", root, "src").becomes, "@map.py");
-  fs::remove_all(root);
 }
 
 }  // namespace

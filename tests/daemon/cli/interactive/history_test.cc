@@ -8,6 +8,8 @@
 #include <fstream>
 #include <string>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::cli {
 namespace {
 
@@ -15,14 +17,8 @@ namespace fs = std::filesystem;
 
 class HistoryTest : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = fs::path(testing::TempDir()) / ("lares-history-" + std::to_string(::getpid()));
-    fs::create_directories(directory_);
-    path_ = History::path_of(directory_, "/home/me/shop");
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-  fs::path directory_;
-  std::string path_;
+  const TemporaryDirectory directory_;
+  const std::string path_ = History::path_of(directory_.path(), "/home/me/shop");
 };
 
 TEST_F(HistoryTest, WherePastesStandComesBackUnlessItMakesNoSense) {

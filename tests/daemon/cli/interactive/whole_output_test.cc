@@ -1,13 +1,12 @@
 #include "daemon/cli/interactive/whole_output.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "tests/temporary_directory.h"
 #include "tools/clip.h"
 
 namespace lares::cli {
@@ -15,13 +14,6 @@ namespace {
 
 class WholeOutput : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = ::testing::TempDir() + "whole-output-XXXXXX";
-    ASSERT_TRUE(::mkdtemp(name.data()));
-    state_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(state_); }
-
   static std::string lines(int n) {
     std::string text;
     for (int i = 1; i <= n; ++i) text += std::to_string(i) + "\n";
@@ -31,7 +23,8 @@ class WholeOutput : public ::testing::Test {
     return tools::clipped(state_ + "/sessions/m9bq", "bash", text);
   }
 
-  std::string state_;
+  const TemporaryDirectory directory_;
+  const std::string state_ = directory_.path();
 };
 
 TEST_F(WholeOutput, WhatIsWholeStaysAsItIs) {
