@@ -6,25 +6,13 @@
 #include "kernels/cuda/products/experts_stream.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/moe.h"
+#include "tests/kernels/cuda_few.h"
 #include "tests/kernels/cuda_mixes.h"
 
 namespace lares::kernels::cuda {
 namespace {
 
 using namespace test;
-
-void few_kernel(const Products& all) {
-  switch (few_of(all)) {
-    case Few::bf16_plain:
-      return linear_few_kernel<Few::bf16_plain>(all);
-    case Few::fp8_plain:
-      return linear_few_kernel<Few::fp8_plain>(all);
-    case Few::fp8_codes:
-      return linear_few_kernel<Few::fp8_codes>(all);
-    case Few::any:
-      return linear_few_kernel<Few::any>(all);
-  }
-}
 
 void streamed(const ExpertLinearArgs& a, int blocks, simt::Order order) {
   const StreamArgs args = stream_of(a);

@@ -6,24 +6,12 @@
 #include "kernels/cuda/products/experts.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "tests/kernels/cuda_device.h"
+#include "tests/kernels/cuda_few.h"
 
 namespace lares::kernels::cuda {
 namespace {
 
 using namespace test;
-
-void few_kernel(const Products& all) {
-  switch (few_of(all)) {
-    case Few::bf16_plain:
-      return linear_few_kernel<Few::bf16_plain>(all);
-    case Few::fp8_plain:
-      return linear_few_kernel<Few::fp8_plain>(all);
-    case Few::fp8_codes:
-      return linear_few_kernel<Few::fp8_codes>(all);
-    case Few::any:
-      return linear_few_kernel<Few::any>(all);
-  }
-}
 
 int reruns_of(int n_tokens) { return reruns(n_tokens > 1000 ? 20 : 100); }  // of many a second each
 
