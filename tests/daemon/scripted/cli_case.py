@@ -61,7 +61,7 @@ class CliCase(unittest.TestCase):
 
     def lares(self, *args, where=None, **how):
         p = subprocess.run(self.command(*args, **how), cwd=where or self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.PIPE, timeout=60)
+                           stderr=subprocess.PIPE, timeout=90)
         return p.returncode, p.stdout.decode(), p.stderr.decode()
 
     def background(self, *args):

@@ -6,66 +6,18 @@ import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
-from client import Client, Daemon, Refused, call, remove_home
-from git_root import GitRoot
-
-LARES = EXECUTABLE = ""
-THINK = "hm</think>"
-TEST = "import unittest, calc\n\nclass T(unittest.TestCase):\n    def test_add(self):\n        self.assertEqual(calc.add(2, 3), 5)\n\n    def test_neg(self):\n        self.assertEqual(calc.neg(2), -2)\n"
+import cli_case
+from cli_case import THINK
+from client import Client, Refused, call
+from worktree_case import TEST, WorktreeCase, bash
 
 
-def bash(command):
-    return THINK + "So." + call("bash", command=command)
-
-
-class WorktreesTest(GitRoot, unittest.TestCase):
-    def setUp(self):
-        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-worktrees-"))
-        self.addCleanup(remove_home, self.home)
-        self.root = os.path.join(self.home, "repo")
-        os.makedirs(self.root)
-        self.state, self.socket = os.path.join(self.home, "state"), os.path.join(self.home, "run", "s")
-        self.daemon = None
-        self.git("init", "-q", "-b", "main")
-        self.write("a.txt", "one\ntwo\nthree\nfour\nfive\nsix\nseven\n")
-        self.write("b.txt", "bee\n")
-        self.write(".gitignore", "*.log\n")
-        self.git("add", ".")
-        self.git("commit", "-q", "-m", "first")
-
-    def tearDown(self):
-        if self.daemon:
-            self.daemon.stop()
-
-    def start(self, *answers):
-        self.daemon = Daemon(EXECUTABLE, self.home, [a if isinstance(a, dict) else {"text": a} for a in answers])
-
-    def client(self):
-        c = Client(self.socket)
-        self.addCleanup(c.close)
-        return c
-
-    def env(self):
-        env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
-        return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm")
-
-    def background(self, *args):
-        p = subprocess.Popen([LARES, *args], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.addCleanup(p.kill)
-        return p
-
-    def lares(self, *args):
-        p = subprocess.run([LARES, *args], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90)
-        return p.returncode, p.stdout.decode(), p.stderr.decode()
-
+class WorktreesTest(WorktreeCase):
     def mine(self):
         """All that is the user's and must stay as it is."""
         files = {p: self.read(p) for p in ("a.txt", "b.txt")}
@@ -241,7 +193,7 @@ class WorktreesTest(GitRoot, unittest.TestCase):
         self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
         made = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]["root"]
         # Whole lines of bytes: what was between them is as it was
-        patch = subprocess.run([LARES, "apply", "--diff"], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60).stdout
+        patch = subprocess.run([cli_case.LARES, "apply", "--diff"], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60).stdout
         self.assertIn(b"+\tx\n", patch)
         self.assertIn(b"-two\r\n+2\r\n", patch)
         file = os.path.join(self.home, "patch")
@@ -301,9 +253,9 @@ class WorktreesTest(GitRoot, unittest.TestCase):
             self.assertEqual(self.lares("run", "--worktree", prompt)[0], 0)
         second, first = json.loads(self.lares("worktrees", "--json")[1])["worktrees"]
         for one in (first, second):
-            p = subprocess.run([LARES, "apply", "--diff"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+            p = subprocess.run([cli_case.LARES, "apply", "--diff"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
             self.assertIn(b"+one" if one is first else b"+two", p.stdout, p.stderr)
-            p = subprocess.run([LARES, "worktrees", "--json"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
+            p = subprocess.run([cli_case.LARES, "worktrees", "--json"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
             self.assertEqual([w["sessionId"] for w in json.loads(p.stdout)["worktrees"]], [second["sessionId"], first["sessionId"]])
 
     def test_what_no_snapshot_of_the_session_holds_stays_as_it_is_here(self):
@@ -536,167 +488,6 @@ class WorktreesTest(GitRoot, unittest.TestCase):
         self.assertTrue(os.path.exists(os.path.join(made["root"], "written")))
         self.assertFalse(os.path.exists(os.path.join(self.root, "written")))
 
-    def until_tests_pass(self, *answers):
-        self.write("calc.py", "def add(a, b):\n    return a - b\n\ndef neg(a):\n    return a\n")
-        self.write("test_calc.py", TEST)
-        self.start(*answers)
-        return self.lares("run", "--until-tests-pass", "Repair it.")
-
-    def test_a_turn_goes_on_until_the_tests_pass(self):
-        status, out, err = self.until_tests_pass(bash("sed -i 's/a - b/a + b/' calc.py"), THINK + "Done.", bash("sed -i 's/return a$/return -a/' calc.py"), THINK + "Done now.")
-        self.assertEqual((status, out.strip()), (0, "Done now."), err)
-        self.assertRegex(err, r"1 of 2 tests failed[\s\S]*test_neg[\s\S]*Find out why")
-        self.assertEqual(self.read("calc.py"), "def add(a, b):\n    return a + b\n\ndef neg(a):\n    return -a\n")
-
-    def test_a_turn_that_never_gets_there_says_so(self):
-        status, _, err = self.until_tests_pass(bash("true"), *[THINK + f"Done {i}." for i in range(9)])
-        self.assertEqual(status, 3, err)
-        self.assertRegex(err, r"what the model calls finished is not[\s\S]*2 of 2 tests failed")
-
-    def test_an_answer_without_a_call_is_not_the_end_either(self):
-        status, out, err = self.until_tests_pass(THINK + "Done.", bash("sed -i 's/a - b/a + b/; s/return a$/return -a/' calc.py"), THINK + "Done now.")
-        self.assertEqual((status, out.strip()), (0, "Done now."), err)
-        self.assertRegex(err, r"2 of 2 tests failed[\s\S]*Find out why")
-
-    def test_an_answer_without_a_call_where_there_are_no_tests_says_so_once(self):
-        self.start(THINK + "Done.")
-        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
-        self.assertEqual(status, 3, err)
-        self.assertEqual(err.count("note: whether the tests pass is not known"), 1, err)
-
-    def test_a_turn_whose_tests_nobody_can_run_says_so(self):
-        self.start(bash("touch new"), THINK + "Done.")
-        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
-        self.assertEqual(status, 3, err)
-        self.assertIn("whether the tests pass is not known", err)
-
-    def test_tests_that_would_lose_work_are_not_run_unasked(self):
-        self.write("precious", "mine")
-        config = "mkdir .lares; echo '{\"test\": \"git clean -fdx -e .lares\"}' > .lares/config.json"
-        self.start(bash(config), THINK + "Done.")
-        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
-        self.assertEqual(status, 3, err)
-        self.assertIn("whether the tests pass is not known, they were not run: git clean -fdx", err)
-        self.assertEqual(self.read("precious"), "mine")
-
-    def test_tests_that_take_too_long_are_no_fault_of_the_code(self):
-        self.write(".lares/config.json", '{"test": "echo begun; sleep 60"}')
-        self.daemon = Daemon(EXECUTABLE, self.home, [{"text": THINK + "Done."}, {"text": THINK + "never said"}], LARES_TEST_COMMAND_MS="1000")
-        status, out, err = self.lares("run", "--until-tests-pass", "Do it.")
-        self.assertEqual((status, out.strip()), (3, "Done."), err)
-        self.assertIn("whether the tests pass is not known: tests timed out after 1 seconds (echo begun; sleep 60); the user's setting command_timeout allows no longer", err)
-        self.assertNotIn("fix the code", err)
-
-    # ---- best of several
-
-    def best_of(self, *edits, more=()):
-        self.write("calc.py", "def add(a, b):\n    return a - b\n\ndef neg(a):\n    return a\n")
-        self.write("test_calc.py", TEST)
-        self.git("add", ".")
-        self.git("commit", "-q", "-m", "calc")
-        self.start(*[{"text": bash(e), "step": 1} for e in edits], *[{"text": THINK + "Done.", "step": 2} for _ in edits], *more)
-
-    ADD, NEG = "sed -i 's/a - b/a + b/' calc.py", "sed -i 's/return a$/return -a/' calc.py"
-
-    def test_the_one_that_passes_wins_and_the_others_go(self):
-        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}; echo >> calc.py", f"{self.ADD}; {self.NEG}")
-        status, out, err = self.lares("run", "--best-of", "3", "--json", "Mend calc")
-        result = json.loads(out.splitlines()[-1])
-        self.assertEqual((status, result["passes"], result["applied"], len(result["attempts"])), (0, True, False, 3), err)
-        best = result["attempts"][0]
-        self.assertEqual((best["session"], best["test"]["total"], best["added"], best["deleted"]), (result["winner"], 2, 2, 2))
-        self.assertEqual([a["test"]["passed"] for a in result["attempts"]], [True, True, False])
-        self.assertIn("+    return a + b", result["diff"])
-        self.assertEqual(self.git("status", "--porcelain"), "")
-        left = json.loads(self.lares("worktrees", "--json")[1])["worktrees"]
-        self.assertEqual([w["sessionId"] for w in left], [result["winner"]])
-        self.assertEqual(len(self.git("branch", "--list", "lares/*").split()), 2)  # "+ lares/..."
-        seeds = {s["settings"]["seed"] for s in self.client().call("session/list", closed=True)["sessions"]}
-        self.assertEqual(len(seeds), 3)
-
-    def test_it_is_applied_when_asked_for_and_shown(self):
-        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
-        status, out, err = self.lares("run", "--best-of", "2", "--apply", "--keep", "Mend calc")
-        self.assertEqual(status, 0, out + err)
-        self.assertRegex(out, r"\* \w+ +finished +2 passed +\+2 +-2")
-        self.assertRegex(out, r"  \w+ +finished +1 of 2 failed +\+1 +-1")
-        self.assertIn("changed 1 file in", out)
-        self.assertIn("+    return -a", out)
-        self.assertEqual(self.read("calc.py"), "def add(a, b):\n    return a + b\n\ndef neg(a):\n    return -a\n")
-        self.assertEqual(len(json.loads(self.lares("worktrees", "--json")[1])["worktrees"]), 2)
-        for n in ("1", "2"):
-            self.assertRegex(err, rf"(?m)^{n}  finished +step +2 .*lares/mend-calc-")
-        self.assertNotIn("\x1b", out + err)
-
-    def test_none_passes_so_nothing_is_applied(self):
-        self.best_of(self.ADD, "echo '# no' >> calc.py", "true")
-        status, out, err = self.lares("run", "--best-of", "3", "--apply", "Mend calc")
-        self.assertEqual(status, 1, out + err)
-        rows = re.findall(r"(?m)^[* ] \w{12} +finished +(.+?) +\+", out)
-        self.assertEqual(rows, ["1 of 2 failed", "2 of 2 failed", "not run"])
-        self.assertIn("none passes its tests", out)
-        self.assertEqual(self.git("status", "--porcelain"), "")
-
-    def test_a_command_of_the_users_decides(self):
-        self.best_of("echo good > verdict", "echo bad > verdict")
-        status, out, err = self.lares("run", "--best-of", "2", "--test", "grep -q good verdict", "Decide")
-        self.assertEqual(status, 0, out + err)
-        self.assertRegex(out, r"\* \w+ +finished +passed +\+1 +-0")
-
-    def test_ctrl_c_ends_the_turns_and_the_tests_decide_all_the_same(self):
-        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
-        self.daemon.stop()
-        talk = {"text": THINK + " ".join(str(i * i) for i in range(20000)), "openEnded": True, "step": 2, "us": 100}  # nothing that repeats
-        self.daemon.start([{"text": bash(e), "step": 1} for e in (self.ADD, f"{self.ADD}; {self.NEG}")] + [talk, talk])
-        p = self.background("run", "--best-of", "2", "Mend calc")
-        c, before = self.client(), self.read("calc.py")
-
-        def talks(s):  # while its command runs it is "tool"
-            return s["state"] == "decode" and self.read("calc.py", s["root"]) != before
-
-        while sum(talks(s) for s in c.call("session/list")["sessions"] if s["root"] != self.root) < 2:
-            self.assertIsNone(p.poll())
-            time.sleep(0.02)
-        p.send_signal(signal.SIGINT)
-        out, err = p.communicate(timeout=60)
-        self.assertEqual(p.returncode, 0, out.decode() + err.decode())
-        how = re.search(r"(?s)\* \w+ +(\w+) +2 passed.*  \w+ +(\w+) +1 of 2 failed", out.decode())
-        self.assertTrue(how, out.decode())
-        self.assertIn("interrupted", how.groups())  # one may have talked to its limit before both were at it
-
-    def test_ctrl_c_while_they_are_made_leaves_none(self):
-        for n in range(200):  # so that it takes its time
-            self.write(f"many/{n % 50}/{n}", f"{n}\n")
-        self.start()
-        p = self.background("run", "--best-of", "3", "Mend calc")
-        while b"making worktree 3 of 3" not in (line := p.stderr.readline()):
-            self.assertTrue(line)
-        p.send_signal(signal.SIGINT)
-        _, err = p.communicate(timeout=60)
-        self.assertEqual(p.returncode, 130, err)
-        c, deadline = self.client(), time.monotonic() + 60
-        while "worktree_taken_back " not in self.daemon.last_said() or self.git("branch", "--list", "lares/*") or c.call("worktree/list").get("worktrees"):
-            self.assertLess(time.monotonic(), deadline, self.git("branch", "--list", "lares/*"))
-            time.sleep(0.02)
-        self.assertEqual([s for s in c.call("session/list", closed=True)["sessions"] if not s.get("closed")], [])
-
-    def test_where_nobody_reads_stderr_the_losers_go_all_the_same(self):
-        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
-        read, write = os.pipe()
-        os.close(read)
-        p = subprocess.run([LARES, "run", "--best-of", "2", "Mend calc"], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=write, timeout=90)
-        os.close(write)
-        self.assertEqual(p.returncode, 0, p.stdout)
-        self.assertEqual(len(json.loads(self.lares("worktrees", "--json")[1])["worktrees"]), 1)
-
-    def test_options_that_do_not_go_together(self):
-        for args, why in ((("--best-of", "9"), "1 to 8|2 to 8"), (("--best-of", "1"), "2 to 8"), (("--apply",), "best-of"), (("--best-of", "2", "--worktree"), "leave out --worktree"),
-                          (("--best-of", "2", "--greedy"), "leave out --greedy"), (("--worktree", "--session", "x"), "leave out --worktree")):
-            status, _, err = self.lares("run", *args, "Do it")
-            self.assertEqual(status, 2, args)
-            self.assertRegex(err, why)
-
 
 if __name__ == "__main__":
-    LARES, EXECUTABLE = sys.argv[1:3]
-    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
+    cli_case.main()
