@@ -88,28 +88,26 @@ class AttachTest(CliCase):
         c.call("session/subscribe", sessionId=session, after=0, interactive=True)  # else it is told that nobody is there
         c.call("prompt/send", sessionId=session, id="p", content="Paint it.")
         c.until("session/state", state="waiting")
-        pid, master = self.terminal("attach")
-        self.see(master, "(?s)Paint it\\..*Which colour\\?[^>]*> ")
-        os.write(master, b"blue\n")
-        self.see(master, "finished")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(master)
+        t = self.terminal("attach")
+        t.see("(?s)Paint it\\..*Which colour\\?[^>]*> ")
+        t.write(b"blue\n")
+        t.see("finished")
+        self.assertEqual(t.wait(60), 0)
         answer = [m["params"]["item"]["output"] for m in c.until("turn/ended") if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
         self.assertIn("blue", answer[0])
         c.close()
 
     def test_who_asked_first_hears_that_it_was_answered_elsewhere(self):
         self.start(THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
-        pid, master = self.terminal("run", "Paint it.")
-        self.see(master, "Which colour\\?[^>]*> ")
-        other, second = self.terminal("attach")
-        self.see(second, "Which colour\\?[^>]*> ")
-        os.write(second, b"blue\n")
-        self.see(master, "answered from another terminal")
-        for who, end in ((pid, master), (other, second)):
-            self.see(end, "finished")
-            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(who, 0)[1]), 0)
-            os.close(end)
+        t = self.terminal("run", "Paint it.")
+        t.see("Which colour\\?[^>]*> ")
+        other = self.terminal("attach")
+        other.see("Which colour\\?[^>]*> ")
+        other.write(b"blue\n")
+        t.see("answered from another terminal")
+        for end in (t, other):
+            end.see("finished")
+            self.assertEqual(end.wait(60), 0)
 
     def test_a_call_that_asks_is_allowed_from_the_other_terminal(self):
         edit = self.edit()
@@ -119,12 +117,11 @@ class AttachTest(CliCase):
         c.call("session/subscribe", sessionId=session, after=0)
         c.call("prompt/send", sessionId=session, id="p", content="Make it gamma.")
         c.until("session/state", state="waiting")
-        pid, master = self.terminal("attach", session)
-        self.see(master, "-beta[^+]*\\+gamma[^>]*Run it\\?[^>]*> ")  # what it would do comes before the question
-        os.write(master, b"y\n")
-        self.see(master, "finished")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(master)
+        t = self.terminal("attach", session)
+        t.see("-beta[^+]*\\+gamma[^>]*Run it\\?[^>]*> ")  # what it would do comes before the question
+        t.write(b"y\n")
+        t.see("finished")
+        self.assertEqual(t.wait(60), 0)
         c.close()
         self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
 

@@ -3,7 +3,6 @@ wanted. cli_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import json
 import os
 import pathlib
-import pty
 import re
 import shutil
 import signal
@@ -426,14 +425,8 @@ class CliTest(CliCase):
         for command, wanted, last in (("sessions", f"^{session}  idle\n  Make it as it should be\\.\n", "tokens"),
                                       ("doctor", "^[a-z]+ +user namespace +[a-z ]+\n      [a-z]", "model +scripted[^\r]*"),
                                       ("status", "^work +turns .*\n           [a-z0-9]", "shell +[^\r]*")):
-            pid, master = pty.fork()
-            if pid == 0:
-                os.chdir(self.root)
-                os.execve("/bin/sh", ["sh", "-c", f"stty cols 42; exec {cli_case.LARES} {command}"], self.env())
-            self.unseen[master] = b""
-            shown = re.sub(r"\x1b\[[0-9;]*m", "", self.see(master, last + "\r\n")).replace("\r", "")
-            os.close(master)
-            os.waitpid(pid, 0)
+            t = self.terminal(command, width=42)
+            shown = re.sub(r"\x1b\[[0-9;]*m", "", t.see(last + "\r\n")).replace("\r", "")
             self.assertLess(max(len(line) for line in shown.splitlines()), 42, shown)
             self.assertRegex(shown, "(?m)" + wanted)
 
@@ -487,10 +480,8 @@ class CliTest(CliCase):
 
     def test_on_a_terminal_control_sequences_of_the_model_do_nothing(self):
         self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
-        pid, master = self.terminal("run", "Go.")
-        seen = self.see(master, "finished")
-        os.waitpid(pid, 0)
-        os.close(master)
+        t = self.terminal("run", "Go.")
+        seen = t.see("finished")
         self.assertNotIn("\x1b]0;owned", seen)
         self.assertNotIn("\x1b[2J", seen)
         self.assertNotIn("\x1b[31mred", seen)
@@ -498,12 +489,11 @@ class CliTest(CliCase):
 
     def test_a_question_is_answered_at_the_terminal(self):
         self.start(THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
-        pid, master = self.terminal("run", "Paint it.")
-        self.see(master, "Which colour\\?[^>]*> ")
-        os.write(master, b"blue\n")
-        self.see(master, "finished")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(master)
+        t = self.terminal("run", "Paint it.")
+        t.see("Which colour\\?[^>]*> ")
+        t.write(b"blue\n")
+        t.see("finished")
+        self.assertEqual(t.wait(60), 0)
 
     def test_loading_is_shown_with_its_count(self):
         os.makedirs(os.path.dirname(self.socket), exist_ok=True)
@@ -515,15 +505,12 @@ class CliTest(CliCase):
         import threading
         fake = FakeDaemon(self.socket, turn, engine={"state": "loading", "done": 3, "total": 46})
         fake.shown = threading.Semaphore(0)
-        pid, master = self.terminal("run", "Go.")
-        self.see(master, "loading the model 6%")
-        os.kill(pid, signal.SIGINT)
-        os.kill(pid, signal.SIGINT)
+        t = self.terminal("run", "Go.")
+        t.see("loading the model 6%")
+        t.signal(signal.SIGINT)
+        t.signal(signal.SIGINT)
         fake.shown.release()
-        self.see(master, "left without waiting|interrupt|lost")
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(master)
+        t.see("left without waiting|interrupt|lost")
 
     def test_one_client_too_many_reads_why(self):
         self.daemon = Daemon(cli_case.EXECUTABLE, self.home, [], LARES_TEST_CLIENTS="1")
@@ -569,10 +556,9 @@ class CliTest(CliCase):
         for env in (base | {"PAGER": "no-such-pager -R"}, base | {"PATH": empty}):
             self.env = lambda: env
             for command, shown in (("log", "It is gamma"), ("diff", "\\+gamma")):
-                pid, master = self.terminal(command)
-                self.see(master, shown)
-                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-                os.close(master)
+                t = self.terminal(command)
+                t.see(shown)
+                self.assertEqual(t.wait(60), 0)
 
     def test_a_pager_of_the_repository_is_not_run(self):
         self.start(THINK + "It is gamma.")
@@ -584,11 +570,10 @@ class CliTest(CliCase):
         os.chmod(os.path.join(tools, "less"), 0o755)
         base = {k: v for k, v in self.env().items() if k != "PAGER"}
         self.env = lambda: base | {"PATH": f"{tools}:{base['PATH']}"}
-        pid, master = self.terminal("log")
-        self.see(master, "It is gamma")
-        os.write(master, b"q")  # a pager may stay
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(master)
+        t = self.terminal("log")
+        t.see("It is gamma")
+        t.write(b"q")  # a pager may stay
+        self.assertEqual(t.wait(60), 0)
         self.assertFalse(os.path.exists(os.path.join(self.home, "ran")))
 
     def test_a_pager_that_stays_at_ctrl_c_is_waited_for(self):
@@ -603,16 +588,15 @@ class CliTest(CliCase):
         os.chmod(pager, 0o755)
         base = self.env()
         self.env = lambda: base | {"PAGER": pager}
-        pid, master = self.terminal("log")
-        self.see(master, "(?s)One.*read")
-        os.write(master, b"\x03")
-        self.see(master, "caught")
+        t = self.terminal("log")
+        t.see("(?s)One.*read")
+        t.write(b"\x03")
+        t.see("caught")
         time.sleep(0.5)  # nothing shows that it stays
-        self.assertEqual(os.waitpid(pid, os.WNOHANG)[0], 0, "it left its reader alone with the terminal")
-        os.write(master, b"\n")
-        self.see(master, "left")
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
-        os.close(master)
+        self.assertFalse(t.ended(), "it left its reader alone with the terminal")
+        t.write(b"\n")
+        t.see("left")
+        self.assertEqual(t.wait(60), 0)
 
 
 if __name__ == "__main__":

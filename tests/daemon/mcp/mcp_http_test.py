@@ -1,9 +1,7 @@
 """The MCP server over HTTP, on the daemon's Unix socket, in both eras. mcp_http_test.py LARES SCRIPTED_DAEMON"""
-import http.client
 import json
 import os
 import pathlib
-import socket
 import sys
 import unittest
 import urllib.parse
@@ -12,25 +10,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted")
 import cli_case
 from cli_case import THINK, CliCase
 from mcp_client import META, MODERN, ON_AND_ON, OverSocket
+from unix_http import UnixConnection
 
 BOTH = "application/json, text/event-stream"
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path):
-        super().__init__("localhost", timeout=60)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 class McpHttpTest(CliCase):
     def send(self, method="POST", body=None, query=None, **headers):
         """The response, with its stream still to be read."""
-        connection = UnixConnection(self.socket)
+        connection = UnixConnection(self.socket, timeout=60)
         self.addCleanup(connection.close)
         path = "/mcp" + (f"?root={urllib.parse.quote(query, safe='')}" if query else "")
         sent = {"Accept": BOTH, **{k.replace("_", "-"): v for k, v in headers.items() if v is not None}}

@@ -1,15 +1,13 @@
 """What the tests of `lares` share: a repository, a daemon with a scripted model, and the command line against it."""
 import json
 import os
-import pty
-import re
-import select
 import subprocess
 import sys
 import tempfile
 import unittest
 
 from client import Daemon, call, remove_home
+from terminal import Terminal
 
 LARES = EXECUTABLE = ""
 THINK = "hm</think>"
@@ -29,11 +27,13 @@ class CliCase(unittest.TestCase):
         self.root = os.path.join(self.home, "repo")
         os.makedirs(os.path.join(self.root, ".git"))
         self.write("a.txt", "alpha\nbeta\n")
-        self.daemon, self.unseen = None, {}
+        self.daemon, self.terminals = None, []
         self.state = os.path.join(self.home, "state")
         self.socket = os.path.join(self.home, "run", "s")
 
     def tearDown(self):
+        for t in self.terminals:  # first: a lares that loses its daemon starts another
+            t.close()
         if self.daemon:
             self.daemon.stop()
 
@@ -80,24 +80,7 @@ class CliCase(unittest.TestCase):
     def edit(self):
         return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
 
-    def terminal(self, *args):
-        """Runs it on a terminal of its own; returns (pid, master)."""
-        pid, master = pty.fork()
-        if pid == 0:
-            os.chdir(self.root)
-            os.execve(LARES, self.command(*args), self.env())
-        self.unseen[master] = b""
-        return pid, master
-
-    def see(self, master, until):
-        """What the terminal shows up to a pattern; what comes after it is for the next call."""
-        seen = self.unseen[master]
-        while not (found := re.search(until.encode(), seen)):
-            if not select.select([master], [], [], 60)[0]:
-                self.fail(f"{until} does not come: {seen.decode(errors='replace')}")
-            try:
-                seen += os.read(master, 65536)
-            except OSError:
-                self.fail(f"ended before {until}: {seen.decode(errors='replace')}")
-        self.unseen[master] = seen[found.end():]
-        return seen[:found.end()].decode(errors="replace")
+    def terminal(self, *args, width=200):
+        """Runs it on a terminal of its own."""
+        self.terminals.append(Terminal(self.command(*args), self.root, self.env(), width))
+        return self.terminals[-1]

@@ -163,6 +163,7 @@ class Terminal:
         self.screen = Screen(width, height)
         self.bytes = b""
         self.pending = b""
+        self.seen = 0  # of the bytes, by see()
         self.status = None
         # The slave side stays open here: when the last one closes, its modes are gone.
         self.master, self.keeper = os.openpty()
@@ -230,6 +231,16 @@ class Terminal:
                     break
                 raise AssertionError(f"{seen} did not come before the end; the screen shows:\n{self.screen.text()}")
         return self.screen.text()
+
+    def see(self, pattern, timeout=60):
+        """What was written up to a pattern, where the bytes matter and not what a screen makes of them; what comes after it is for the next call."""
+        deadline = time.monotonic() + timeout
+        while not (found := re.search(pattern.encode(), self.bytes[self.seen:])):
+            if time.monotonic() > deadline or not self.read(1) and self.ended() and not self.read(0):
+                raise AssertionError(f"{pattern} does not come, or not before the end: {self.bytes[self.seen:].decode(errors='replace')}")
+        seen = self.bytes[self.seen:self.seen + found.end()]
+        self.seen += found.end()
+        return seen.decode(errors="replace")
 
     def ended(self):
         if self.status is None:
