@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/text/grammar/json_masks.h"
-#include "tests/engine/bytes_tokenizer.h"
+#include "tests/engine/text/grammar/bytes_tokenizer.h"
 
 namespace lares::engine {
 namespace {

@@ -14,8 +14,8 @@
 #include "engine/grammar.h"
 #include "engine/json_schema.h"
 #include "engine/text/tokenizer/vocabulary.h"
-#include "tests/engine/bytes_tokenizer.h"
-#include "tests/engine/schema_checker.h"
+#include "tests/engine/text/grammar/bytes_tokenizer.h"
+#include "tests/engine/text/grammar/schema_checker.h"
 
 namespace lares::engine {
 namespace {

@@ -14,9 +14,9 @@
 #include "engine/chat.h"
 #include "engine/grammar.h"
 #include "engine/text/grammar/json_masks.h"
-#include "tests/engine/bytes_tokenizer.h"
-#include "tests/engine/schema_checker.h"
-#include "tests/engine/schema_documents.h"
+#include "tests/engine/text/grammar/bytes_tokenizer.h"
+#include "tests/engine/text/grammar/schema_checker.h"
+#include "tests/engine/text/grammar/schema_documents.h"
 
 namespace lares::engine {
 namespace {

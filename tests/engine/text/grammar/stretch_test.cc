@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/text/grammar/mask_store.h"
-#include "tests/engine/bytes_tokenizer.h"
+#include "tests/engine/text/grammar/bytes_tokenizer.h"
 
 namespace lares::engine {
 namespace {
