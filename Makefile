@@ -66,7 +66,7 @@ tsan: deps
 	@ninja -C $(BUILD)-tsan -j $(JOBS) $(TSAN) $(TSAN_DAEMON) lares-sandbox lares_scripted_daemon
 	@tests/sanitized.sh $(BUILD)-tsan ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' \
 	  -R "^($$(echo $(TSAN) $(TSAN_DAEMON) $(TSAN_SUITES) | tr ' ' '|'))$$"
-TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_dspark_test engine_model_timeline_test engine_model_draft_test engine_model_memory_test engine_model_prefix_test engine_model_together_test engine_model_sequences_test engine_model_soak_test engine_cuda_pieces_test engine_cuda_sequences_test engine_model_page_arena_test engine_text_grammar_grammar_test engine_text_grammar_json_schema_test engine_text_grammar_stretch_test engine_text_grammar_pattern_masks_test engine_text_grammar_schema_ways_test
+TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_draft_dspark_test engine_model_timeline_test engine_model_draft_draft_test engine_model_memory_memory_test engine_model_memory_prefix_test engine_model_together_test engine_model_sequences_test engine_model_soak_test engine_cuda_pieces_test engine_cuda_sequences_test engine_model_memory_page_arena_test engine_text_grammar_grammar_test engine_text_grammar_json_schema_test engine_text_grammar_stretch_test engine_text_grammar_pattern_masks_test engine_text_grammar_schema_ways_test
 TSAN_DAEMON = daemon_contexts_test daemon_engine_host_test daemon_log_test daemon_completions_generator_test daemon_completions_prompt_beginnings_test daemon_completions_queue_test daemon_completions_render_test daemon_dialects_read_body_test daemon_session_thrown_test
 TSAN_SUITES = daemon_turns_test daemon_recovery_test
 

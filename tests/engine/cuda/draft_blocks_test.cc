@@ -8,7 +8,7 @@
 #include "engine/cuda/timeline.h"
 #include "engine/model/timeline.h"
 #include "tests/engine/cuda/pipeline.h"
-#include "tests/engine/draft_session.h"
+#include "tests/engine/model/draft/draft_session.h"
 #include "tests/engine/model/golden.h"
 
 namespace lares::engine {

@@ -6,7 +6,7 @@
 #include "engine/inspect.h"
 #include "engine/model/checkpoint/config.h"
 #include "engine/model/checkpoint/weights.h"
-#include "tests/engine/loader_files.h"
+#include "tests/engine/model/checkpoint/loader_files.h"
 
 namespace lares::engine {
 namespace {

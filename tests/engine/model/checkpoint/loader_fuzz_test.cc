@@ -2,7 +2,7 @@
 #include <cstring>
 
 #include "engine/model/timeline.h"
-#include "tests/engine/loader_files.h"
+#include "tests/engine/model/checkpoint/loader_files.h"
 #include "tests/fuzz.h"
 
 namespace lares::engine {

@@ -13,7 +13,7 @@
 #include "engine/model/checkpoint/placement_tensors.h"
 #include "engine/model/memory/pages.h"
 #include "engine/model/timeline.h"
-#include "tests/engine/family_config.h"
+#include "tests/engine/model/memory/family_config.h"
 
 namespace lares::engine {
 namespace {

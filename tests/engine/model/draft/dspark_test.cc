@@ -4,7 +4,7 @@
 
 #include "engine/model/draft/draft_policy.h"
 #include "engine/model/draft/dspark_drafter.h"
-#include "tests/engine/loader_files.h"
+#include "tests/engine/model/checkpoint/loader_files.h"
 #include "tests/engine/model/golden.h"
 
 namespace lares::engine {

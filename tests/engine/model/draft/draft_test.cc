@@ -7,7 +7,7 @@
 
 #include "engine/model/draft/mtp_drafter.h"
 #include "engine/model/timeline.h"
-#include "tests/engine/draft_session.h"
+#include "tests/engine/model/draft/draft_session.h"
 #include "tests/engine/model/golden.h"
 
 namespace lares::engine {
