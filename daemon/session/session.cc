@@ -79,7 +79,7 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
   std::shared_ptr<Session> session(new Session(world, std::move(*journal)));
   session->idle_.open();
   for (std::size_t i = 0; i < payloads.size(); ++i)
-    session->replay(payloads[i], static_cast<std::int64_t>(i) + 1);
+    session->restore(payloads[i], static_cast<std::int64_t>(i) + 1);
   if (session->info_.session_id.empty())
     return tl::unexpected(
         fmt::format("open the session {}: it does not begin with its creation", path));

@@ -251,7 +251,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // False: it is not on disk, and nobody may hear of it.
   bool record(std::string_view method, const protocol::Json& params);
   void fail(const std::string& why);  // the journal does
-  void replay(std::string_view payload, std::int64_t seq);
+
+  // recovery.cc
+  void restore(std::string_view payload, std::int64_t seq);
   void mend(const std::string& why);  // after a crash
   // After a record that could not be written: what this object knows is what is on disk again, of
   // which these are the frames.
@@ -259,6 +261,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void withdraw_refused();
   void forget();
   void tell_known_results();
+
   asio::awaitable<bool> synced();  // the journal is on disk, or the log says why not
   void sync_soon();  // one after the other, and one for all that was written meanwhile
   asio::awaitable<void> sync_while_wanted();

@@ -24,7 +24,7 @@ std::int64_t number_at(const Json& params, const char* key) {
 }  // namespace
 
 // One recorded event, into what this object knows.
-void Session::replay(std::string_view payload, std::int64_t seq) {
+void Session::restore(std::string_view payload, std::int64_t seq) {
   const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
   if (!frame.is_object() || !frame.contains("method") || !frame.contains("params") ||
       !frame["method"].is_string())
@@ -268,7 +268,7 @@ void Session::recover(const std::vector<std::string>& frames) {
   forget();
   failure_.clear();
   for (std::size_t i = 0; i < frames.size(); ++i)
-    replay(frames[i], static_cast<std::int64_t>(i) + 1);
+    restore(frames[i], static_cast<std::int64_t>(i) + 1);
   info_.last_seq = static_cast<std::int64_t>(journal_.size());
   const std::int64_t cut_off = info_.turn_id;
   mend("the journal could not be written");
