@@ -35,8 +35,8 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
     std::function<bool()> given_up = [this, from] {
       return from->closed() || stopping_ != Stopping::no;
     };
-    auto verifying = sessions_.verify(std::move(*request), std::move(given_up));
-    auto result = co_await std::move(verifying);
+    auto replaying = sessions_.replay(std::move(*request), std::move(given_up));
+    auto result = co_await std::move(replaying);
     if (!result) co_return tl::unexpected(result.error());
     co_return to_json(std::move(*result));
   }

@@ -92,9 +92,9 @@ class Sessions {
   // import.cc. What an export holds, in a worktree of this machine: that of `root`, or the
   // one it was about.
   asio::awaitable<Reply<std::shared_ptr<Session>>> import(std::string path, std::string root);
-  // verify.cc. Samples again what a session recorded, its journal's or an export's, and
+  // replay.cc. Samples again what a session recorded, its journal's or an export's, and
   // compares.
-  asio::awaitable<Reply<protocol::SessionReplayResult>> verify(protocol::SessionReplay request,
+  asio::awaitable<Reply<protocol::SessionReplayResult>> replay(protocol::SessionReplay request,
                                                                std::function<bool()> given_up);
   const SessionWorld& world() const { return world_; }
   // By id or an unambiguous beginning of one.

@@ -238,7 +238,7 @@ Fed feed(Recording& recording, const std::vector<std::string>& frames, std::size
 
 }  // namespace
 
-asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
+asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::replay(
     protocol::SessionReplay request, std::function<bool()> given_up) {
   using protocol::Code;
   const std::string what = "replay " +
