@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -28,8 +27,7 @@
 #include "daemon/server/listener.h"
 #include "daemon/server/server.h"
 #include "daemon/service_manager.h"
-#include "daemon/session/sessions.h"
-#include "daemon/session/worktrees.h"
+#include "daemon/session/wired_sessions.h"
 #include "daemon/state_dir.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/version.h"
@@ -50,12 +48,6 @@ constexpr std::chrono::hours kCleanEvery{24};
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
   return 1;
-}
-
-// As sessions' roots are named: without links.
-std::string worktrees_below(const std::string& state_dir) {
-  std::error_code ec;
-  return std::filesystem::weakly_canonical(state_dir, ec).string() + "/worktrees";
 }
 
 // Gives the address, with its port.
@@ -115,47 +107,29 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
 
   DiskPool disk(kDiskThreads), trees(kTreeThreads), tool_threads(kToolThreads);
   EngineHost host(io.get_executor());
-  const std::string stores = options.state_dir + "/prefixes";
-  const WorktreeRecords records(worktrees_below(options.state_dir));
-  Residents residents(
-      {.io = io.get_executor(),
-       .disk = &trees,
-       .host = &host,
-       .log = &log,
-       .store_dir = stores,
-       .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens,
-       .worktree_of = [&](const std::string& root) {
-         const auto record = records.find(root);
-         return record ? record->worktree_of : "";
-       }});
-  Checkpoints checkpoints(
-      trees, {.directory = options.state_dir + "/snapshots",
-              .store_of = [&](const std::string& root) { return records.store_of(root); },
-              .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
-  Worktrees worktrees(trees, checkpoints, records);
   McpDoor* told = nullptr;
-  Sessions sessions({.io = io.get_executor(),
-                     .disk = &disk,
-                     .tool_threads = &tool_threads,
-                     .host = &host,
-                     .residents = &residents,
-                     .checkpoints = &checkpoints,
-                     .worktrees = &worktrees,
-                     .log = &log,
-                     .state_dir = options.state_dir,
-                     .sandbox_launcher = options.sandbox_launcher,
-                     .mcp_config = options.mcp_config,
-                     .config_dir = options.config_dir,
-                     .home = options.home,
-                     .network_allow = options.network_allow,
-                     .defaults = options.defaults,
-                     .wake = options.wake,
-                     .command_timeout_ms = options.command_timeout_ms,
-                     .changed =
-                         [&] {
-                           if (told) told->sessions_changed();
-                         }},
-                    options.kept_limits);
+  WiredSessions wired({.io = io.get_executor(),
+                       .disk = &disk,
+                       .tool_threads = &tool_threads,
+                       .host = &host,
+                       .log = &log,
+                       .state_dir = options.state_dir,
+                       .sandbox_launcher = options.sandbox_launcher,
+                       .mcp_config = options.mcp_config,
+                       .config_dir = options.config_dir,
+                       .home = options.home,
+                       .network_allow = options.network_allow,
+                       .defaults = options.defaults,
+                       .wake = options.wake,
+                       .command_timeout_ms = options.command_timeout_ms,
+                       .changed =
+                           [&] {
+                             if (told) told->sessions_changed();
+                           }},
+                      trees,
+                      options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens,
+                      options.kept_limits);
+  Sessions& sessions = wired.sessions;
   sessions.load();
   Generator generator(io.get_executor(), host, log,
                       {.model = name_of_model(options.model_directory),
@@ -165,7 +139,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                        .think_tokens_max = options.defaults.think_tokens_max});
   McpDoor mcp(io.get_executor(), sessions, trees);
   told = &mcp;
-  Server server(io.get_executor(), disk, host, residents, sessions, worktrees, http, log,
+  Server server(io.get_executor(), disk, host, wired.residents, sessions, wired.worktrees, http,
+                log,
                 {.socket = socket,
                  .state_dir = options.state_dir,
                  .model_directory = options.model_directory,
@@ -216,11 +191,11 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     co_await host.settled();
     const auto all = sessions.list({}, /*closed=*/true);
     if (!host.engine() || all.empty()) co_return;
-    const auto worktree = records.find(all.front().root);
+    const auto worktree = wired.records.find(all.front().root);
     const std::string root = worktree ? worktree->worktree_of : all.front().root;
     std::string why;
     try {
-      const auto begun = co_await residents.of(root)->begin();
+      const auto begun = co_await wired.residents.of(root)->begin();
       if (!begun) why = begun.error();
     } catch (const std::exception& e) {
       why = e.what();
@@ -228,7 +203,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     if (!why.empty()) log.event("not_prepared", {{"root", root}, {"why", why}});
   };
   const auto clean = [&]() -> asio::awaitable<void> {
-    const auto remove = [&] { return remove_unused_stores(stores, {}); };
+    const auto remove = [&] { return remove_unused_stores(wired.stores, {}); };
     for (asio::steady_timer timer(io);;) {
       timer.expires_after(kCleanEvery);
       try {
@@ -240,7 +215,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
       co_await timer.async_wait(asio::use_awaitable);
     }
   };
-  asio::co_spawn(io, sessions.take_back_unfinished(records.all()),
+  asio::co_spawn(io, sessions.take_back_unfinished(wired.records.all()),
                  logged(log, "taking worktrees back"));
   // Without either nobody is served, or nothing ends the daemon.
   int status = 0;

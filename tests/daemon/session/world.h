@@ -16,8 +16,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
-#include "daemon/session/sessions.h"
-#include "daemon/session/worktrees.h"
+#include "daemon/session/wired_sessions.h"
 #include "tests/daemon/scripted/scripted_engine.h"
 #include "tests/temporary_directory.h"
 
@@ -29,7 +28,7 @@ inline std::string with_folders(const std::string& path) {
   return path;
 }
 
-// A daemon as run_daemon() makes it, with what these tests need.
+// Of a daemon what these tests need.
 struct World {
   const TemporaryDirectory directory;
   const std::string folder = with_folders(directory.path());
@@ -37,29 +36,17 @@ struct World {
   asio::thread_pool disk{2}, trees{2}, tool_threads{1};
   const Log log{-1};
   EngineHost host{io.get_executor()};
-  WorktreeRecords records{folder + "/state/worktrees"};
-  Residents residents{{.io = io.get_executor(),
-                       .disk = &trees,
+  WiredSessions wired{{.io = io.get_executor(),
+                       .disk = &disk,
+                       .tool_threads = &tool_threads,
                        .host = &host,
                        .log = &log,
-                       .store_dir = folder + "/state/prefixes",
-                       .tokens_max = 1000,
-                       .worktree_of = [](const std::string&) { return ""; }}};
-  Checkpoints checkpoints{trees,
-                          {.directory = folder + "/state/snapshots",
-                           .store_of = [](const std::string& root) { return root; },
-                           .keep = [](const tools::Snapshot&) { return false; }}};
-  Worktrees worktrees{trees, checkpoints, records};
-  Sessions sessions{{.io = io.get_executor(),
-                     .disk = &disk,
-                     .tool_threads = &tool_threads,
-                     .host = &host,
-                     .residents = &residents,
-                     .checkpoints = &checkpoints,
-                     .worktrees = &worktrees,
-                     .log = &log,
-                     .state_dir = folder + "/state",
-                     .changed = {}}};
+                       .state_dir = folder + "/state"},
+                      trees,
+                      /*resident_tokens=*/1000};
+  const WorktreeRecords& records = wired.records;
+  Worktrees& worktrees = wired.worktrees;
+  Sessions& sessions = wired.sessions;
 
   explicit World(std::deque<Play> plays) {
     host.start(
