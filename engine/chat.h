@@ -1,4 +1,4 @@
-// DeepSeek-V4's chat format (SPEC section 5): messages to prompt segments, and the model's text
+// DeepSeek-V4's chat format (its encoding_dsv4.py): messages to prompt segments, the model's text
 // back to a message.
 #pragma once
 
@@ -23,7 +23,7 @@ struct EncodeOptions {
   bool add_bos = true;
   // "", "low", "high", "max": what they mean is data of the checkpoint generation
   std::string reasoning_effort;
-  std::string generation = "preview";  // "preview" or "0731" (SPEC section 5.6)
+  std::string generation = "preview";  // "preview" or "0731": the texts of effort differ
 };
 // `messages` is a JSON array; `context` an already encoded prefix of it (may be an empty array).
 // Control tokens and our own wording come back trusted; what people, files and tools wrote does
@@ -40,10 +40,10 @@ Result<std::vector<Segment>> encode_chat(const nlohmann::ordered_json& messages,
 
 // ---- building blocks of the agent loop's prompt; each returns trusted and untrusted segments
 
-// SPEC section 5.6, "" when none
+// What asks for that effort, before all else in the prompt; "" when nothing does
 std::string effort_text(std::string_view effort, std::string_view generation);
-// `"\n\n" + TOOLS` of SPEC section 5.3 for (name, description, schema) triples, schemas in their
-// given key order.
+// A blank line and the release's wording (text/chat/tools_wording.h) for (name, description,
+// schema) triples, schemas in their given key order.
 std::string tools_text(const std::vector<struct ToolSpec>& tools);
 
 inline constexpr std::string_view kBos = "<｜begin▁of▁sentence｜>", kEos = "<｜end▁of▁sentence｜>",
@@ -60,10 +60,10 @@ struct Message {
   std::string reasoning, content;
   std::vector<ToolCall> calls;
 };
-// The strict parser of SPEC section 5.7 (reference behaviour).
+// The strict parser, as that of encoding_dsv4.py: exact or refused.
 Result<Message> parse_strict(std::string_view text, bool thinking);
 
-// Streaming, lenient where SPEC section 5.8 says so. Feed text in any pieces; the events, joined,
+// Streaming, and lenient (text/chat/stream_parser.cc). Feed text in any pieces; the events, joined,
 // do not depend on how it was cut.
 struct ReasoningDelta {
   std::string text;
@@ -90,7 +90,7 @@ struct CallRejected {
 using Event =
     std::variant<ReasoningDelta, ContentDelta, CallBegin, ArgumentsDelta, CallEnd, CallRejected>;
 
-// What a tag can name (SPEC section 5.4): the parameters of tools are called so.
+// What a tag can name: the parameters of tools are called so.
 inline constexpr std::size_t kParameterNameBytesMax = 400;
 bool is_parameter_name(std::string_view name);
 

@@ -211,7 +211,7 @@ struct MemoryUse {
 struct LoadOptions {
   std::string directory;
   int n_threads = 0;           // 0: the CPUs this process may use, cgroup quota included
-  bool exact = false;          // float32 everywhere, no activation quantisation (DESIGN section 2)
+  bool exact = false;          // float32 everywhere, no activation quantisation (model/forward.h)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
   // Bytes for weights, work space and all sequences, at most what is available; 0: that. With less
   // than they take, experts are kept by how much they are asked for

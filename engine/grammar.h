@@ -1,6 +1,6 @@
-// What the model may say next: reasoning, then content, then well-formed tool calls (SPEC
-// section 5.7). The grammar follows the sampled tokens and masks the ones that would break a call;
-// free text (reasoning, content, most argument values) is left to the model.
+// What the model may say next: reasoning, then content, then well-formed tool calls (as
+// chat.h parses them). The grammar follows the sampled tokens and masks the ones that would break a
+// call; free text (reasoning, content, most argument values) is left to the model.
 #pragma once
 
 #include <functional>

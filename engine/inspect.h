@@ -23,7 +23,7 @@ struct ComponentReport {
 };
 struct Inspection {
   std::string directory, model_type;
-  // Key, value as text, in the order of SPEC section 1.1
+  // Key, value as text, in the order of Config (model/checkpoint/config.h)
   std::vector<std::pair<std::string, std::string>> config;
   std::vector<LayerReport> layers;
   std::vector<ComponentReport> components;

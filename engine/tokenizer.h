@@ -1,4 +1,4 @@
-// Byte-level BPE from a Hugging Face tokenizer.json (SPEC section 4).
+// Byte-level BPE from a Hugging Face tokenizer.json.
 #pragma once
 
 #include <memory>
@@ -13,8 +13,8 @@
 namespace lares::engine {
 
 // A piece of a prompt. `trusted` text was written by us and may contain control tokens; text that
-// came from files, tools or people is not, and its `<｜User｜>` is eleven ordinary characters (SPEC
-// section 4.4).
+// came from files, tools or people is not, and its `<｜User｜>` is eleven ordinary characters.
+// The release tokenizes all of a prompt alike.
 struct Segment {
   std::string text;
   bool trusted = false;

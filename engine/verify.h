@@ -23,8 +23,8 @@ struct VerifyRequest {
   int threads = 0;  // 0: as load()
   // Of the prompt that the forward pass is held against itself with, 2 to kVerifyTokensMax
   int n_tokens = 96;
-  // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty:
-  // none
+  // a directory of *.official.json (answers of DeepSeek's API): prompts and the likeliest next
+  // tokens; empty: none
   std::string vectors;
   std::string device;  // as DeviceChoice's (gpus.h): loaded there too, and held against itself, the
                        // CPU and `vectors`; empty: the CPU alone

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every include goes down the house (DESIGN section 1): the table below says which folder may include which, and which
+"""Every include goes down the house (README.md): the table below says which folder may include which, and which
 headers of a folder the others may see. The second one is the same for the rooms of daemon/."""
 import pathlib
 import re

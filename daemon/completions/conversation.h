@@ -52,7 +52,7 @@ struct Conversation {
   int n_logprobs = -1;             // of the likeliest tokens beside each; -1: none are asked for
 };
 
-// Fill in the middle: no conversation, no thinking (SPEC section 5 has the tokens).
+// Fill in the middle: no conversation, no thinking (engine/chat.h has the tokens).
 struct Infill {
   std::string prefix;
   std::optional<std::string> suffix;  // none: the prefix is gone on with

@@ -22,7 +22,7 @@ constexpr std::array<Word, 8> kWords = {{{"none", {false, ""}},
 struct Known {
   std::string_view generation, name, known;
 };
-// What is not here is known as it is (SPEC section 5.6).
+// The texts are engine/chat.h's effort_text(). What is not here is known as it is.
 constexpr std::array<Known, 1> kKnown = {{{"preview", "low", "high"}}};
 
 }  // namespace

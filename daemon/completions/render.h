@@ -19,7 +19,7 @@ inline constexpr std::size_t kToolNameMax = 128;  // bytes
 inline constexpr int kCallsPerAnswerMax = 64;
 
 struct CheckpointWords {
-  std::string generation = "preview";  // SPEC section 5.6
+  std::string generation = "preview";  // as in engine/chat.h's EncodeOptions
   std::string effort = "max";          // where a client asks for none
 };
 

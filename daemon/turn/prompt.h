@@ -1,5 +1,5 @@
 // The prompt, byte for byte: what stands before every session, and how its turns are written behind
-// it (SPEC section 5.3).
+// it, in the format of engine/chat.h.
 //
 //   BOS effort SYSTEM "\n\n" TOOLS       constant: prompt_head()
 //   REPOSITORY                           plain text: daemon/residency/compose.h
@@ -10,7 +10,7 @@
 //                                        continue_session()
 //
 // What people, files and tools wrote is plain text: a control token spelled there is ordinary
-// characters (SPEC section 4.4).
+// characters (Segment in engine/tokenizer.h).
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // What draft blocks take from the model's layers, and what they do before and behind their own: MTP
-// (SPEC section 3.11), DSpark (appendix B).
+// (MTPBlock in DeepSeek-V4's inference/model.py), DSpark (tests/reference/v4_reference.py).
 #include <algorithm>
 
 #include "engine/cuda/forward_step.h"

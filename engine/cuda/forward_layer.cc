@@ -1,4 +1,4 @@
-// The launches of one layer, in the order of SPEC section 3.
+// The launches of one layer, in the order of engine/model/forward.h.
 #include <algorithm>
 #include <cmath>
 

@@ -43,7 +43,7 @@ struct DeviceLayer {
   bool all_resident = true;
 };
 
-// What draft blocks have beside their layers: MTP's (SPEC section 3.11), or DSpark's (appendix B).
+// What draft blocks have beside their layers: those of MtpWeights or DsparkWeights.
 struct DeviceDraft {
   bool dspark = false;
   const float *enorm = nullptr, *hnorm = nullptr;

@@ -1,5 +1,5 @@
-// The forward pass of SPEC section 3: one path for prefill chunks, decode and verification of
-// several tokens.
+// The forward pass of DeepSeek-V4's inference/model.py: one path for prefill chunks, decode and
+// verification of several tokens.
 //
 // Activations are floats. Released numerics round them to bf16 where the release does, and quantise
 // what enters fp8 and fp4 matrices and the caches; exact numerics do neither. A token's result

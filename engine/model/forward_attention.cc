@@ -122,7 +122,7 @@ void Forward::attention(const LayerWeights& w, const Chunk& chunk, const float* 
   linear(w.wo_b, entering(w.wo_b, z, n, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
 }
 
-// SPEC section 3.6: every entry whose group this chunk completes, from its own rows and those
+// kernels/compress.h: every entry whose group this chunk completes, from its own rows and those
 // before them, which they then join.
 void Forward::compress(const CompressorWeights& w, const Chunk& chunk, bool index) {
   const Trace::Span span(trace_, index ? "indexer: compress" : "attention: compress");

@@ -1,5 +1,5 @@
-// The draft blocks that checkpoints carry beside the model: MTP (SPEC section 3.11) or DSpark
-// (appendix B).
+// The draft blocks that checkpoints carry beside the model: MTP or DSpark, as in
+// tests/reference/v4_reference.py.
 #include <algorithm>
 #include <cstring>
 

@@ -50,7 +50,7 @@ void Forward::use_experts(const LayerWeights& w, std::span<const int> counts, in
   experts_->use(named, tokens, static_cast<double>(n) / c_.num_hidden_layers);
 }
 
-// SPEC section 3.9. Every (token, expert) pair is a slot; slots of one expert lie together, the
+// kernels/moe.h. Every (token, expert) pair is a slot; slots of one expert lie together, the
 // shared expert's come last.
 void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y) {
   const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, I = c_.moe_intermediate_size,

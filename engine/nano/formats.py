@@ -1,4 +1,4 @@
-"""The checkpoint's number formats: which tensor is stored how, rounding to it in torch, and the bytes in NumPy (SPEC 2.3)."""
+"""The checkpoint's number formats: which tensor is stored how, rounding to it in torch, and the bytes in NumPy."""
 import functools
 import json
 import struct

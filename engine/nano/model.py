@@ -1,4 +1,4 @@
-"""DeepSeek-V4 as a trainable torch module: whole sequences, batched, float32, no caches (SPEC section 3).
+"""DeepSeek-V4 as a trainable torch module: whole sequences, batched, float32, no caches (as the release's inference/model.py).
 
 Parameter names are the official tensor names with '/' for '.', except that a layer's routed experts are stacked:
 `layers.N.ffn.experts.w1` is [E, I, D]. Two things differ from inference on purpose: the indexer leaves out the Hadamard

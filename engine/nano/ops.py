@@ -103,7 +103,7 @@ def rope(x, cis, inverse=False):
     return y.view(x.shape)
 
 
-# ---------------------------------------------------------------- hyper-connections (SPEC 3.3)
+# ---------------------------------------------------------------- hyper-connections (kernels/hyper.h)
 
 class _HcRead(torch.autograd.Function):
     """The backward pass runs the 20 Sinkhorn sweeps again instead of keeping them."""

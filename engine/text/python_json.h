@@ -1,5 +1,5 @@
 // JSON text exactly as Python's json.dumps(value, ensure_ascii=False) writes it: the form the model
-// was trained on (SPEC section 5.1, J).
+// was trained on.
 #pragma once
 
 #include <string>

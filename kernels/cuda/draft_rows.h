@@ -1,7 +1,7 @@
 // What draft blocks read of the main model: tokens' streams, or their means, in rows that outlive
 // the step. Where a token's row is the launch reads from memory, so that a recorded graph serves
 // for the next token once the addresses have changed. Source: DeepSeek-V4 inference/model.py,
-// MTPBlock; SPEC section 3.11 and appendix B. Floor: the streams once in, the rows once out.
+// MTPBlock, and tests/reference/v4_reference.py. Floor: the streams once in, the rows once out.
 #pragma once
 
 #include "kernels/cuda/device.h"

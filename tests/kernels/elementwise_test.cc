@@ -139,7 +139,7 @@ TEST(Rope, TurnsPairsAndBack) {
   constexpr int dim = 64, stride = 96;
   float f[dim / 2];
   rope_frequencies(dim, 160000, 65536, 16, 32, 1, f);
-  // Check values of SPEC section 3.1.
+  // Worked out apart: 160000^(-2i/64), divided by 16 from pair 25 on, between the two from 15 on.
   const std::pair<int, double> expected[] = {{1, 0.687656022},     {15, 0.00363553858},
                                              {16, 0.002265625},    {20, 0.000296977778},
                                              {25, 5.37231267e-06}, {31, 5.68052904e-07}};

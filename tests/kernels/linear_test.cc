@@ -7,7 +7,7 @@ namespace {
 
 using namespace test;
 
-// The value of one weight, written from the format's definition (SPEC section 2.3).
+// The value of one weight, written from the format's definition (kernels/linear.h).
 double value(const Matrix& m, int row, int k) {
   const std::size_t at = static_cast<std::size_t>(row) * m.n_in + k;
   const auto e8m0 = [](int b) { return std::ldexp(1.0, b - 127); };

@@ -32,7 +32,7 @@ struct Config {
   double rope_theta = 10000, compress_rope_theta = 160000;
   // original_len 0: no YaRN
   double rope_factor = 1, rope_beta_fast = 32, rope_beta_slow = 1, rope_original_len = 0;
-  // DSpark (SPEC appendix B); dspark_block_size 0: none.
+  // DSpark, which drafts blocks; dspark_block_size 0: none.
   int dspark_block_size = 0, dspark_markov_rank = 0, dspark_noise_token_id = 0;
   std::vector<int> dspark_target_layer_ids;  // ascending
 

@@ -19,7 +19,7 @@ std::uint64_t elements(int n_out, int n_in) {
   return static_cast<std::uint64_t>(n_out) * static_cast<std::uint64_t>(n_in);
 }
 
-// Writes down the tensors of SPEC section 2.2 in its order.
+// Writes down the release's tensors, by their names in its shards.
 class Release {
  public:
   Release(const Config& config, std::string_view expert_dtype, ModelBytes& out)

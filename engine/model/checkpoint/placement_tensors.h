@@ -1,5 +1,5 @@
 // The bytes of a model's tensors by use: read off the shards where they are there, else computed
-// from config.json in the release's formats (SPEC sections 1.2 and 2.2).
+// from config.json in the release's formats.
 #pragma once
 
 #include <string>

@@ -13,7 +13,7 @@ namespace lares::engine {
 inline constexpr int kDrawn = 48;    // tokens behind a prompt
 inline constexpr int kOddChunk = 7;  // tokens
 // What log-probabilities from elsewhere may differ by, of tokens that are at all likely: another
-// rounding, other batches, other sums (SPEC section 8 calls it a guess).
+// rounding, other batches, other sums (a guess).
 inline constexpr double kLogprobNear = 0.5, kLogprobFloor = -6;
 
 // Holds the engine against itself, with the prompt at once, in chunks, token by token and once

@@ -5,8 +5,8 @@
 namespace lares::engine {
 namespace {
 
-// Runs the takes in order and keeps the first error, so that the list below reads as the table of
-// SPEC section 2.2.
+// Runs the takes in order and keeps the first error, so that the list below reads as a table of
+// the release's tensors.
 class Loader {
  public:
   Loader(Checkpoint& checkpoint, std::vector<NamedMatrix>& matrices)
@@ -20,7 +20,7 @@ class Loader {
     keep(out, ckpt_.matrix(name, dtypes, n_out, n_in));
     matrices_.push_back({name, &out});
   }
-  // bf16 in small models, and wo_a in repacks (SPEC section 2.5).
+  // bf16 in small models, and wo_a in repacks (by dtype, for configs do not say).
   void fp8(kernels::Matrix& out, const std::string& name, int n_out, int n_in) {
     matrix(out, name, {Dtype::f8_e4m3, Dtype::bf16}, n_out, n_in);
   }
@@ -148,7 +148,7 @@ class Loader {
   std::optional<Error> error_;
 };
 
-// SPEC section 2.2: copies of the shared embedding and head
+// Copies of the shared embedding and head in draft blocks: the release's convert.py skips them too
 bool ignored(const std::string& name) {
   return name.rfind("mtp.", 0) == 0 &&
          (name.find("emb") != std::string::npos || name.ends_with("head.weight"));

@@ -1,4 +1,4 @@
-// The model's tensors, each found, checked and typed once (SPEC section 2.2).
+// The model's tensors, each found, checked and typed once.
 #pragma once
 
 #include <cstdint>
@@ -52,7 +52,7 @@ struct MtpWeights {
   HyperWeights hc_head;
 };
 
-// Block drafting of the later checkpoints (SPEC appendix B).
+// Block drafting of the later checkpoints (V4-Flash-0731, V4-Pro-0813, -DSpark).
 struct DsparkWeights {
   std::vector<LayerWeights> stages;
   kernels::Matrix main_proj;  // [D, targets D]

@@ -1,4 +1,4 @@
-// Guesses from the checkpoint's DSpark stages (SPEC appendix B), a block of them at a time.
+// Guesses from the checkpoint's DSpark stages (tests/reference/v4_reference.py), a block at a time.
 #pragma once
 
 #include "engine/model/draft/block_drafter.h"

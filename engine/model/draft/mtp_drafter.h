@@ -1,5 +1,5 @@
-// Guesses from the checkpoint's MTP block (SPEC section 3.11), which reads the main model's streams
-// and the token after them.
+// Guesses from the checkpoint's MTP block (inference/model.py), which reads the main model's
+// streams and the token after them.
 #pragma once
 
 #include "engine/model/draft/block_drafter.h"

@@ -1,4 +1,4 @@
-// Messages to prompt, as DeepSeek's encoding_dsv4.py does it (SPEC sections 5.2 and 5.3): merge
+// Messages to prompt, as DeepSeek's encoding_dsv4.py does it: merge
 // tool results into user turns, order them by their calls, drop old reasoning, then render message
 // by message.
 #include <algorithm>
@@ -294,8 +294,8 @@ class Renderer {
   std::vector<Segment> out_;
 };
 
-// Earlier turns without their reasoning (SPEC section 5.2). `n_context` counts the messages at the
-// front that are not rendered.
+// Earlier turns without their reasoning, as its drop_thinking does. `n_context` counts the messages
+// at the front that are not rendered.
 void drop_reasoning(std::vector<Json>& messages, std::size_t& n_context) {
   const std::ptrdiff_t keep_from = last_user(messages);
   std::vector<Json> kept;

@@ -1,4 +1,4 @@
-// The reference parser of a finished answer (SPEC section 5.7): exact or refused.
+// The reference parser of a finished answer (encoding_dsv4.py): exact or refused.
 #include <array>
 
 #include <fmt/format.h>

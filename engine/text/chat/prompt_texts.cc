@@ -1,5 +1,5 @@
-// The fixed wording of DeepSeek-V4's prompts: effort and tool instructions (SPEC sections 5.3
-// and 5.6). Every byte counts.
+// The fixed wording of DeepSeek-V4's prompts: effort and tool instructions, those of
+// encoding_dsv4.py. Every byte counts.
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"

@@ -1,4 +1,4 @@
-// The streaming parser of answers (SPEC section 5.8). It looks only at what no further input can
+// The streaming parser of answers. It looks only at what no further input can
 // change, so its events, joined, do not depend on how the text was cut; whatever is undecided waits
 // in `pending_`.
 #include <algorithm>

@@ -1,4 +1,4 @@
-// TOOLS of SPEC section 5.3 around function objects that are already JSON text, one a line.
+// The release's instructions around function objects that are already JSON text, one a line.
 #pragma once
 
 #include <string>

@@ -17,7 +17,7 @@ struct SplitPattern {
   bool literal = false;  // a plain string, not a regular expression
 };
 
-// DeepSeek-V4's three patterns (SPEC section 4.2), run by a scanner written for them.
+// The three patterns of DeepSeek-V4's tokenizer.json, run by a scanner written for them.
 extern const char* const kOfficialSplits[3];
 
 class Pretokenizer {

@@ -1,5 +1,5 @@
 // The compressors: raw rows kept, entries and index keys made of complete groups
-// (kernels/compress.h; SPEC section 3.6). Pooling is in ascending order of tokens by one thread a
+// (kernels/compress.h). Pooling is in ascending order of tokens by one thread a
 // channel: the CPU's order and bits. Floor: 8 bytes per row and channel; a cell out.
 #pragma once
 

@@ -153,7 +153,7 @@ TEST(Loader, AnUnknownTensorIsANoteAndAMissingOneAnError) {
               testing::ElementsAre("1 tensors of unknown use, extra.weight first"));
 }
 
-// SPEC section 2.2: copies of the shared embedding and head in a draft block are nobody's concern.
+// Copies of the shared embedding and head in a draft block are nobody's concern.
 TEST(Loader, DraftCopiesOfEmbeddingAndHeadAreIgnored) {
   const CheckpointCopy copy;
   copy.edit(

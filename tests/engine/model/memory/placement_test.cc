@@ -1,5 +1,5 @@
-// What a model takes on GPUs and in host memory, to the byte, against the sums of SPEC section 1.2
-// and against the shards' own.
+// What a model takes on GPUs and in host memory, to the byte, against sums over the release's
+// tensors that were made apart, and against the shards' own.
 #include "engine/placement.h"
 
 #include <gmock/gmock.h>
@@ -138,7 +138,7 @@ TEST(Placement, SumsAreExactOnOneH100) {
   EXPECT_LE(
       *std::max_element(held.begin(), held.end()) - *std::min_element(held.begin(), held.end()), 1);
   EXPECT_DOUBLE_EQ(p->found, static_cast<double>(g.n_experts) / 11'008);
-  // A token at batch 1: SPEC section 1.3's bytes, which leave out the tables of which it reads a
+  // A token at batch 1: all it is computed with, without the tables of which it reads a
   // row.
   EXPECT_NEAR(static_cast<double>(p->token_gpu + p->token_host), 11'217'572'060.0, 1);
 }
