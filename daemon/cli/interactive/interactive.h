@@ -130,6 +130,7 @@ class Interactive {
   std::string one_row(std::string_view text) const;
   const std::string& root() const;  // of the session, or of the one that the next prompt begins
   std::string directory() const;    // below the root, where the person stands; empty: at the root
+  std::string where_person_stands() const;  // that, absolute
   daemon::Skills skills() const;
   bool calls_skill(std::string_view name) const;
 

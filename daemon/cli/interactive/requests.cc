@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "daemon/cli/approval.h"
@@ -139,7 +141,7 @@ void Interactive::own_command(const std::string& line) {
   said(line, "");
   Result<OwnCommand> ran;
   lend_terminal([&](LentTerminal& lent) {
-    ran = run_own_command(command, root(), lent);
+    ran = run_own_command(command, where_person_stands(), lent);
     if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
   });
   if (!ran) return complain(ran.error());
@@ -274,6 +276,13 @@ const std::string& Interactive::root() const {
 std::string Interactive::directory() const {
   const bool about_it = options_.worktree || root() == options_.root;
   return about_it ? directory_ : "";
+}
+
+// A worktree of the session's own has no directory that git does not track.
+std::string Interactive::where_person_stands() const {
+  const std::string below = root() + "/" + directory();
+  std::error_code none;
+  return std::filesystem::is_directory(below, none) ? below : root();
 }
 
 bool Interactive::calls_skill(std::string_view name) const {

@@ -192,6 +192,20 @@ print("asked as", name.decode().strip(), end="\\r\\n")
         self.assertEqual(len(self.prompts()), 1)
         self.leave(t)
 
+    def test_it_runs_where_the_person_stands(self):
+        below = os.path.join(self.root, "src", "deep")
+        os.makedirs(below)
+        self.start(THINK + "Seen.")
+        t = self.open(width=100, cwd=below)
+        t.write("!pwd; echo x > here.txt\r")
+        t.until(rf"\n{below}\ndone · .*› ?$")
+        self.assertTrue(os.path.exists(os.path.join(below, "here.txt")))
+        t.write("What is that?\r")
+        t.until(r"Seen\..*finished.*› ?$")
+        self.assertIn(f"\n$ pwd; echo x > here.txt\n{below}\n</ran_by_user>", self.said())
+        self.assertIn("(I am in src/deep/.)", self.said())
+        self.leave(t)
+
     def test_the_terminal_that_goes_takes_it_along(self):
         self.start()
         t = self.open(width=100)

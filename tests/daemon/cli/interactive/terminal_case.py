@@ -39,10 +39,10 @@ class TerminalCase(unittest.TestCase):
             self.daemon = Daemon(self.EXECUTABLE, self.home, script)
             self.addCleanup(self.daemon.stop)  # after the terminals: a lares that loses its daemon starts another
 
-    def open(self, *args, width=80, height=24, ahead="", until=r"[›>] ?$", **env):
+    def open(self, *args, width=80, height=24, ahead="", until=r"[›>] ?$", cwd=None, **env):
         base = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR", "LC_", "LANG"))}
         base |= {"LARES_SOCKET": self.socket, "LARES_STATE_DIR": self.state, "XDG_CONFIG_HOME": os.path.join(self.home, "config"), "TERM": "xterm", "LC_ALL": "C.UTF-8"} | env
-        t = Terminal([self.LARES, *args], self.root, base, width, height)
+        t = Terminal([self.LARES, *args], cwd or self.root, base, width, height)
         self.addCleanup(t.close)
         t.write(ahead)
         t.until(until)
