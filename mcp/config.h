@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "mcp/mcp.h"
 
@@ -28,5 +29,9 @@ Config read_config(const std::string& path, const Variables& variables = environ
 // What a session uses: its client's servers, then the user's; the repository's are named where they
 // are not among these.
 Config session_config(const Options& options);
+
+// The names of those that mcp_search looks at: what was configured when its session began. None of
+// any other tool.
+std::vector<std::string> servers_searched(const tools::Tool& tool);
 
 }  // namespace lares::mcp

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "mcp/config.h"
 #include "mcp/message.h"
 #include "mcp/tools.h"
 
@@ -272,6 +273,8 @@ class SearchTool final : public tools::Tool {
     co_return done;
   }
 
+  const Servers& servers() const { return *servers_; }
+
  private:
   asio::any_io_executor io_;
   std::shared_ptr<Servers> servers_;
@@ -282,6 +285,13 @@ class SearchTool final : public tools::Tool {
 std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io,
                                               std::shared_ptr<Servers> servers) {
   return std::make_unique<SearchTool>(io, std::move(servers));
+}
+
+std::vector<std::string> servers_searched(const tools::Tool& tool) {
+  std::vector<std::string> names;
+  if (const auto* const search = dynamic_cast<const SearchTool*>(&tool))
+    for (const auto& client : search->servers().clients) names.push_back(client->name());
+  return names;
 }
 
 }  // namespace lares::mcp

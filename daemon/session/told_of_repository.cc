@@ -44,14 +44,16 @@ void note_skills(const Skills& skills, std::vector<std::string>& notes) {
     notes.push_back(fmt::format("{} skills are not used; `lares skills` says why", n_wrong));
 }
 
-// What is wrong with them is told here, for otherwise the model alone would hear of it, and only
-// where it looks for their tools.
-void note_mcp_servers(const std::string& config, std::vector<std::string>& notes) {
-  const mcp::Config servers = mcp::read_config(config);
+// Those that the session has: its client may have brought some, and the file may be another one
+// than when its tools were made. What is wrong with the file is told here, for otherwise the model
+// alone would hear of it, and only where it looks for their tools.
+void note_mcp_servers(const Tools& tools, const std::string& config,
+                      std::vector<std::string>& notes) {
   std::vector<std::string> names;
-  for (const auto& server : servers.servers) names.push_back(server.name);
+  for (const auto& tool : tools)
+    for (auto& name : mcp::servers_searched(*tool)) names.push_back(std::move(name));
   if (!names.empty()) notes.push_back(fmt::format("MCP servers: {}", fmt::join(names, ", ")));
-  for (const auto& problem : servers.problems)
+  for (const auto& problem : mcp::read_config(config).problems)
     notes.push_back(fmt::format("MCP: {}; `lares doctor` looks again", problem));
 }
 
@@ -143,7 +145,7 @@ Beginning Session::begin_with(const Resident::Beginning& beginning, const Skills
   if (!asked.files.empty())
     notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
   note_skills(skills, notes);
-  note_mcp_servers(world_.mcp_config, notes);
+  note_mcp_servers(tools_, world_.mcp_config, notes);
   return {{beginning.base, &beginning.base->tokens},
           begin_session(beginning.overlay, info_.root, task, asked.text + told_of_skills(skills))};
 }
