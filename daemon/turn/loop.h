@@ -103,6 +103,9 @@ class TurnLoop {
   struct Shortening {
     std::string request, note;  // what the model is asked, what people are told
     std::string_view next;      // behind what is said, for the model to do then
+    // The new transcript has fewer tokens, or it is not begun; else than what there is then, with
+    // the summary
+    std::optional<std::size_t> n_below = std::nullopt;
   };
   // Begins the transcript anew, with a summary of what it was, if it can; where the turn was
   // stopped meanwhile it has ended.

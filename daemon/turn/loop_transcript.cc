@@ -116,7 +116,7 @@ asio::awaitable<TurnLoop::Shortened> TurnLoop::shorten(std::vector<std::string> 
   const std::optional<Beginning> beginning = co_await std::move(beginning_anew);
   if (!beginning) co_return Shortened::asked;
   auto ids = tokens_of(*beginning);
-  if (ids.size() >= transcript_.ids.size()) co_return Shortened::asked;
+  if (ids.size() >= how.n_below.value_or(transcript_.ids.size())) co_return Shortened::asked;
   begin_transcript(std::move(ids));
   if (beginning->shared_ids)
     in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
@@ -130,7 +130,8 @@ asio::awaitable<void> TurnLoop::sum_up() {
                  .note = fmt::format("the conversation of {} tokens is summed up and begun anew; "
                                      "the repository stays",
                                      n_before),
-                 .next = kWait};
+                 .next = kWait,
+                 .n_below = n_before};
   auto shortening = shorten(transcript_.results, std::move(said), std::move(how));
   const Shortened done = co_await std::move(shortening);
   total_.context = static_cast<std::int64_t>(transcript_.ids.size());

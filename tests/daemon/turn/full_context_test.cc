@@ -143,6 +143,21 @@ TEST_F(TurnTest, AConversationWhoseSummaryIsNoneOrLongerStaysAsItIs) {
   EXPECT_THAT(prompts_[0], HasSubstr("Hello."));
 }
 
+// Shorter than the conversation with the summary behind it is no shorter conversation.
+TEST_F(TurnTest, AShortConversationIsNoShorterForItsSummary) {
+  evaluates_again_ = kBegunAnew;
+  can_shorten_ = true;
+  turn({{"x</think>Hello."}});
+  const auto before = transcript_.ids.size();
+  const std::string summary = "Hello was said, and nothing else of note.";
+  const auto result = turn({{"hm</think>" + summary}}, {}, "/compact");
+  EXPECT_EQ(result.reason, "error");
+  EXPECT_THAT(result.message, HasSubstr("no summary came that is shorter; it stays as it is"));
+  EXPECT_TRUE(heard_.before.empty());
+  EXPECT_GT(transcript_.ids.size(), before);
+  for (const auto& note : heard_.of("note")) EXPECT_THAT(note.text, Not(HasSubstr("are left of")));
+}
+
 TEST(Shorten, APromptThatAsksForASummaryBeginsWithItsName) {
   for (const char* const prompt : {"/compact", "/compact ", "/compact keep x", "/compact\nkeep x"})
     EXPECT_TRUE(asks_for_summary(prompt)) << prompt;
