@@ -372,13 +372,17 @@ void BestOfOptions::add_to(CLI::App& app) {
                    ->check(whole_number_in(kAttemptsMin, kAttemptsMax));
   app.add_option("--test", test,
                  "what the tests are, for a shell (default: what the tool `test` finds)")
-      ->needs(best)
       ->group(kSeldom);
   app.add_flag("--apply", apply, "bring the best into your worktree, if it passes")->needs(best);
   app.add_flag("--keep", keep, "keep the worktrees of the others too")->needs(best)->group(kSeldom);
 }
 
 std::string BestOfOptions::wrong(const TurnOptions& turn, bool worktree) const {
+  if (n == 0 && !test.empty())
+    return fmt::format(
+        "--test is what --best-of N is decided by; one try works until its tests pass with "
+        "--until-tests-pass, and .lares/config.json says what they are: {}",
+        protocol::dump({{"test", test}}));
   if ((n > 0 || worktree) && (turn.newest || !turn.session.empty()))
     return fmt::format("{} continues a session where it is: leave out --worktree and --best-of",
                        turn.newest ? "--continue" : "--session");

@@ -75,6 +75,7 @@ MISTAKES = [
     (["fork", "--before", "0"], "0", "lares fork --help"),
     (["run", "--steps", "many", "x"], "many", "lares run --help"),
     (["run", "--best-of", "99", "x"], "99", "lares run --help"),
+    (["run", "--test", "make check", "x"], "--test is what --best-of N", r'--until-tests-pass, and .lares/config.json .*\{"test": *"make check"\}'),
     (["generate", "x"], "generate", "lares run"),
     (["sessions", "--socket", "/" + "x" * 200], "xxx", "shorter one with --socket"),
     (["model", "generate", "x"], "x is one word", "lares model generate --help"),
