@@ -14,7 +14,7 @@ namespace lares::cli {
 namespace {
 
 constexpr std::string_view kSilentWaits[] = {"starting", "loading", "waiting", "reading",
-                                             "running"};
+                                             "running",  "taking"};
 constexpr std::chrono::seconds kToldOfWaitAfter{10}, kToldOfWaitEvery{60};
 constexpr double kThoughtSecondsShown = 0.05;  // what is less would be shown as 0.0s
 
@@ -124,6 +124,9 @@ void TurnView::show(const protocol::Message& message,
   with.template operator()<protocol::TurnPrefill>([&](const auto& x) {
     if (followed(x.turn_id)) prefill(x);
   });
+  with.template operator()<protocol::TurnSnapshot>([&](const auto& x) {
+    if (followed(x.turn_id)) snapshot(x);
+  });
   with.template operator()<protocol::TurnStep>([&](const auto& x) {
     if (followed(x.turn_id)) step(x);
   });
@@ -165,6 +168,12 @@ void TurnView::session_state(const protocol::SessionState& state) {
 void TurnView::prefill(const protocol::TurnPrefill& prefill) {
   progress_.begin("reading", now());
   progress_.count(prefill.done, prefill.total, "tokens", now());
+}
+
+// What is told while a call waits for it; the next thing that the call does takes its place.
+void TurnView::snapshot(const protocol::TurnSnapshot& snapshot) {
+  progress_.begin("taking a snapshot of the repository", now());
+  if (snapshot.total > 0) progress_.count(snapshot.done, snapshot.total, "files", now());
 }
 
 TurnView::Seen& TurnView::seen(const protocol::Item& item) {

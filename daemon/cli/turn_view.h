@@ -15,6 +15,7 @@
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/protocol/protocol.h"
+#include "daemon/protocol/snapshot_wire.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/shown/changes.h"
 
@@ -37,6 +38,7 @@ class TurnView {
   void model_state(const protocol::ServerState& state);
   void session_state(const protocol::SessionState& state);
   void prefill(const protocol::TurnPrefill& prefill);
+  void snapshot(const protocol::TurnSnapshot& snapshot);
   // unix_ms: when it was; 0: now.
   void item_started(const protocol::Item& item, std::int64_t unix_ms = 0);
   void item_delta(const protocol::ItemDelta& delta);

@@ -1,16 +1,67 @@
 // Whether a session's calls may run, and the snapshots before those that do.
 #include <algorithm>
+#include <chrono>
+#include <exception>
+#include <functional>
+#include <memory>
 #include <utility>
 
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "daemon/protocol/policies.h"
+#include "daemon/protocol/snapshot_wire.h"
 #include "daemon/session/checkpoints.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
 #include "tools/edit/editor_texts.h"
+#include "tools/snapshots/progress.h"
 
 namespace lares::daemon {
+namespace {
+
+// What waits shorter is over before it is read.
+constexpr std::chrono::seconds kToldAfter{1};
+constexpr std::chrono::milliseconds kToldEvery{200};
+
+// Calls `tell` now and then while this lives, on the executor that this is used on.
+class ToldMeanwhile {
+ public:
+  ToldMeanwhile(const asio::any_io_executor& io, std::function<void()> tell)
+      : telling_(std::make_shared<Telling>(io, std::move(tell))) {
+    asio::co_spawn(io, tell_on(telling_), [](std::exception_ptr) {});
+  }
+  ~ToldMeanwhile() {
+    telling_->over = true;
+    telling_->timer.cancel();
+  }
+  ToldMeanwhile(const ToldMeanwhile&) = delete;
+  ToldMeanwhile& operator=(const ToldMeanwhile&) = delete;
+
+ private:
+  struct Telling {
+    Telling(const asio::any_io_executor& io, std::function<void()> what)
+        : timer(io, kToldAfter), tell(std::move(what)) {}
+    asio::steady_timer timer;
+    const std::function<void()> tell;
+    bool over = false;
+  };
+  static asio::awaitable<void> tell_on(std::shared_ptr<Telling> telling) {
+    while (!telling->over) {
+      co_await telling->timer.async_wait(asio::as_tuple(asio::use_awaitable));
+      if (telling->over) co_return;
+      telling->tell();
+      telling->timer.expires_after(kToldEvery);
+    }
+  }
+  const std::shared_ptr<Telling> telling_;
+};
+
+}  // namespace
+
 asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item,
                                                             const nlohmann::json& arguments,
                                                             bool reading) {
@@ -98,6 +149,13 @@ asio::awaitable<void> Session::save_overlay(const protocol::Item& item,
 // Where it fails, or does not hold all, the call runs all the same, and people are told what cannot
 // be taken back.
 asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::*into) {
+  const ToldMeanwhile telling(world_.io, [this] {
+    const auto so_far = tools::scan_progress(info_.root).value_or(tools::ScanProgress());
+    ephemeral(protocol::TurnSnapshot{.turn_id = info_.turn_id,
+                                     .done = static_cast<std::int64_t>(so_far.done),
+                                     .total = static_cast<std::int64_t>(so_far.total)},
+              Subscriber::Weight::delta);
+  });
   auto taking = world_.checkpoints->take(info_.root,
                                          fmt::format("{} {}", info_.session_id, item.id));
   auto taken = co_await std::move(taking);

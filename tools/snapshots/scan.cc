@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tools/snapshots/left_out.h"
+#include "tools/snapshots/progress.h"
 #include "tools/snapshots/stop.h"
 #include "tools/workspace/tree_listing.h"
 
@@ -18,6 +19,7 @@ namespace lares::tools {
 namespace {
 
 constexpr int kReadsMax = 3;  // of a file that changes while it is read
+constexpr std::size_t kToldEvery = 64;  // files
 constexpr std::int64_t kTemporaryNs = 3600ll * 1'000'000'000;  // older ones belong to nobody
 
 }  // namespace
@@ -128,6 +130,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   }
   generation_ = store.generation();
   const std::int64_t started = now_ns();
+  ScanTold told(root_);
   auto listing = lister_->list();
   if (!listing) return tl::unexpected("take a snapshot: " + listing.error().message);
   scan_ = {};
@@ -136,7 +139,9 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   now_.reserve(listing->files.size());
   auto known = known_.begin();
   const auto went = [&] { trees_.changed((known++)->entry.path); };
+  std::size_t n_seen = 0;
   for (const Listed& file : listing->files) {
+    if (n_seen++ % kToldEvery == 0) told.at(n_seen - 1, listing->files.size());
     if (snapshots_stop()) {
       known_.clear();
       trees_.forget();
@@ -150,6 +155,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
     else
       add(store, file.path, file.stamp, started, there ? &*known++ : nullptr);
   }
+  told.at(n_seen, listing->files.size());
   while (known != known_.end()) went();
   for (const std::string& directory : listing->products)
     leave_out(directory + "/", "a folder for products, by its name");

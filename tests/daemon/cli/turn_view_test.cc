@@ -77,6 +77,24 @@ TEST_F(TurnViewTest, TheLastLineOfOutputIsShownWhole) {
   EXPECT_THAT(status(), HasSubstr(" - x"));
 }
 
+// It is no part of writing the call that waits for it.
+TEST_F(TurnViewTest, ASnapshotThatTakesLongSaysHowFarItIs) {
+  const auto told = [&](std::int64_t done, std::int64_t total) {
+    protocol::Message message;
+    message.method = protocol::TurnSnapshot::kNotification;
+    message.params = {{"turnId", 1}, {"seq", 0}, {"t", 0}, {"done", done}, {"total", total}};
+    view_.show(message, [](std::int64_t turn) { return turn == 1; });
+  };
+  view_.item_started({.id = "1.1", .turn_id = 1, .kind = "tool", .name = "bash"});
+  EXPECT_THAT(status(), HasSubstr("writing a call of bash"));
+  told(0, 0);
+  EXPECT_THAT(status(), HasSubstr("taking a snapshot of the repository - "));
+  told(12'500, 50'000);
+  EXPECT_THAT(status(), HasSubstr("repository 25% - 12,500/50,000 files"));
+  view_.item_snapshot(running("1.1"));
+  EXPECT_THAT(status(), HasSubstr("running bash"));
+}
+
 TEST_F(TurnViewTest, TimesAreThoseOfWhatIsShownAndNotOfTheLook) {
   view_.turn_began(0, seconds_ago(125));
   view_.item_snapshot(running("1.1"), seconds_ago(65));

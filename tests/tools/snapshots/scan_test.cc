@@ -1,10 +1,13 @@
 #include "tools/snapshots/scan.h"
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include <fmt/format.h>
 
 #include "tests/tools/snapshots/snapshot_worktree.h"
+#include "tools/snapshots/progress.h"
 #include "tools/snapshots/stop.h"
 
 namespace lares::tools {
@@ -44,6 +47,30 @@ TEST_F(SnapshotScan, ReadsNothingWhereNothingChanged) {
   EXPECT_NE(last, first);
   ::chmod(tree.at("d/9").c_str(), 0755);
   EXPECT_EQ(reads(), 2u) << "d/7 is fresh still";
+}
+
+// Whoever waits for it hears how far it is, and of nothing before and after.
+TEST_F(SnapshotScan, SaysHowFarItIs) {
+  constexpr std::size_t kFiles = 3000;
+  for (std::size_t i = 0; i < kFiles; ++i) tree.write(fmt::format("d/{}", i), "text\n");
+  EXPECT_FALSE(scan_progress(tree.root()));
+  std::atomic<bool> over = false;
+  std::vector<ScanProgress> seen;
+  std::thread looks([&] {
+    while (!over)
+      if (const auto so_far = scan_progress(tree.root())) seen.push_back(*so_far);
+  });
+  EXPECT_EQ(reads(), kFiles);
+  over = true;
+  looks.join();
+  EXPECT_FALSE(scan_progress(tree.root()));
+  std::size_t n_between = 0;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    EXPECT_TRUE(seen[i].total == 0 || seen[i].total == kFiles) << seen[i].total;
+    EXPECT_GE(seen[i].done, i > 0 ? seen[i - 1].done : 0);
+    n_between += seen[i].done > 0 && seen[i].done < kFiles;
+  }
+  EXPECT_GT(n_between, 0u);
 }
 
 TEST_F(SnapshotScan, TrustsNoFileThatChangedJustNow) {
