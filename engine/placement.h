@@ -124,9 +124,14 @@ Result<Placement> plan_placement(const PlacementRequest& request);
 std::string placement_text(const Placement& placement);
 std::string placement_json(const Placement& placement);
 
+// What a card of so many GB gives: of a usual card the driver's figure, which is another than what
+// it is sold with.
+std::uint64_t card_bytes(double gb);
+
 // For each usual card: how many hold everything, and what one of them leaves to host memory. `gpus`
 // of the request are not looked at.
 struct CardNeeds {
+  int gb = 0;                // that a card is sold with
   std::uint64_t memory = 0;  // of one card
   std::int64_t n_all = 0;    // cards that hold every weight; 0: not with kGpusMax
   std::int64_t n_least = 0;  // cards that hold all but routed experts

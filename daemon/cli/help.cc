@@ -54,7 +54,7 @@ constexpr Example kExamples[] = {
     {"lares prompt", "lares prompt --head | sha256sum"},
     {"lares model", "lares model inspect /models/DeepSeek-V4-Flash"},
     {"lares model inspect", "lares model inspect /models/DeepSeek-V4-Flash --json"},
-    {"lares model plan", "lares model plan /models/DeepSeek-V4-Flash --gpus 1x79.6"},
+    {"lares model plan", "lares model plan /models/DeepSeek-V4-Flash --gpus 1x80"},
     {"lares model repack", "lares model repack /models/DeepSeek-V4-Flash"},
     {"lares model verify", "lares model verify /models/DeepSeek-V4-Flash --tokens 64"},
     {"lares model logits",

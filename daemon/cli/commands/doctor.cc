@@ -103,17 +103,17 @@ void look_at_second_line(const sandbox::Probe& probe, int daemon_pid, std::vecto
   const sandbox::Containment limits = sandbox::containment(daemon_pid);
   out.push_back({limits.by_cgroup ? Kind::good : Kind::note, "cgroup", limits.text});
   const sandbox::Limits of_each;
+  const auto gb = [](std::uint64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
   out.push_back(
       {Kind::good, "limits",
        fmt::format(
-           "a shell and all that it runs may have {} processes and threads and {:.1f} GiB of "
-           "memory; a command is stopped when it has taken {} GiB or {} files of the worktree's "
-           "file system, or has left less than {} GiB; "
-           "each of its processes after {} hours of CPU time, and no file gets larger than {} GiB",
-           of_each.n_processes,
-           static_cast<double>(of_each.memory_bytes) / static_cast<double>(1ull << 30),
-           of_each.growth_bytes >> 30, of_each.growth_inodes, of_each.free_bytes >> 30,
-           of_each.cpu_seconds / 3600, of_each.file_bytes >> 30)});
+           "a shell and all that it runs may have {} processes and threads and {} of memory; a "
+           "command is stopped when it has taken {} or {} files of the worktree's file system, or "
+           "has left less than {}; each of its processes after {} hours of CPU time, and no file "
+           "gets larger than {}",
+           of_each.n_processes, gb(of_each.memory_bytes), gb(of_each.growth_bytes),
+           of_each.growth_inodes, gb(of_each.free_bytes), of_each.cpu_seconds / 3600,
+           gb(of_each.file_bytes))});
 }
 
 void look_at_sandbox(int daemon_pid, std::vector<Finding>& out) {

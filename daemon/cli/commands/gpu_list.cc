@@ -10,7 +10,7 @@
 namespace lares::cli {
 namespace {
 
-constexpr double kGpuGiBMin = 0.1, kGpuGiBMax = 4096;
+constexpr double kGpuGbMin = 0.1, kGpuGbMax = 4096;
 
 template <class T>
 bool number(std::string_view text, T& out) {
@@ -24,7 +24,7 @@ std::optional<std::vector<std::uint64_t>> parse_gpus(std::string text, std::stri
   std::erase(text, ' ');
   std::vector<std::uint64_t> out;
   const auto refuse = [&](std::string because) {
-    why = fmt::format("--gpus {:.60}: {}; write 2x80 for two of 80 GiB, 1x141,2x79.6, or here", text,
+    why = fmt::format("--gpus {:.60}: {}; write 2x80 for two of 80 GB, 1x141,2x40, or here", text,
                       because);
     return std::nullopt;
   };
@@ -32,17 +32,16 @@ std::optional<std::vector<std::uint64_t>> parse_gpus(std::string text, std::stri
   for (std::string one; std::getline(list, one, ',');) {
     const auto x = one.find_first_of("xX*");
     std::int64_t count = 1;
-    double gib = 0;
+    double gb = 0;
     if (x != std::string::npos && (!number(std::string_view(one).substr(0, x), count) || count < 1))
       return refuse(fmt::format("\"{:.20}\" is no number of GPUs", one.substr(0, x)));
     const std::string_view size = std::string_view(one).substr(x == std::string::npos ? 0 : x + 1);
-    if (!number(size, gib) || !(gib >= kGpuGiBMin && gib <= kGpuGiBMax))
+    if (!number(size, gb) || !(gb >= kGpuGbMin && gb <= kGpuGbMax))
       return refuse(
-          fmt::format("\"{:.20}\" is no size from {} to {} GiB", size, kGpuGiBMin, kGpuGiBMax));
+          fmt::format("\"{:.20}\" is no size from {} to {} GB", size, kGpuGbMin, kGpuGbMax));
     if (count > static_cast<std::int64_t>(engine::kGpusMax - out.size()))
       return refuse(fmt::format("more than {} GPUs", engine::kGpusMax));
-    out.insert(out.end(), static_cast<std::size_t>(count),
-               static_cast<std::uint64_t>(gib * (1 << 30)));
+    out.insert(out.end(), static_cast<std::size_t>(count), engine::card_bytes(gb));
   }
   if (out.empty()) return refuse("it names none");
   return out;

@@ -8,7 +8,7 @@
 
 namespace lares::cli {
 
-// "80", "2x80", "1x141,2x79.6": how many, of how many GiB each; as bytes. None: that is no such
+// "80", "2x80", "1x141,2x40": how many, of how many GB each; as bytes. None: that is no such
 // list, and `why` says why.
 std::optional<std::vector<std::uint64_t>> parse_gpus(std::string text, std::string& why);
 

@@ -16,7 +16,7 @@
 namespace lares::cli {
 namespace {
 
-constexpr double kGiB = 1 << 30;
+constexpr double kGb = 1e9;
 constexpr std::uint64_t kContextMax = std::uint64_t{1} << 30;
 constexpr std::string_view kHere = "here";
 
@@ -54,7 +54,7 @@ class Plan : public ModelPart {
                                        "memory, from arithmetic; no GPU is needed")) {
     add_directory();
     auto* const gpus = app_->add_option("--gpus", gpus_,
-                                        "GPUs and their GiB, such as 2x80 or 1x141,2x79.6; "
+                                        "GPUs and their GB, such as 2x80 or 1x141,2x40; "
                                         "here: this machine's; without, what usual cards would do")
                            ->check(gpu_list());
     context_given_ =
@@ -65,11 +65,11 @@ class Plan : public ModelPart {
     app_->add_option("--sequences", sequences_, "that take turns on the GPUs")
         ->check(whole_number_in(1, engine::kSequencesMax))
         ->capture_default_str();
-    app_->add_option("--gpu-memory", gpu_memory_, "GiB of each GPU that may be taken; 0: all")
+    app_->add_option("--gpu-memory", gpu_memory_, "GB of each GPU that may be taken; 0: all")
         ->check(number_in(0.0, 4096.0))
         ->capture_default_str()
         ->needs(gpus);
-    app_->add_option("--host", host_, "GiB of host memory that may be taken; 0: what it takes")
+    app_->add_option("--host", host_, "GB of host memory that may be taken; 0: what it takes")
         ->check(number_in(0.0, 1e5))
         ->capture_default_str();
     app_->add_flag("--draft", draft_, "the draft blocks on the GPU too");
@@ -81,8 +81,8 @@ class Plan : public ModelPart {
     if (!*context_given_) context_ = settings.whole("context").value_or(0);
     engine::PlacementRequest request{.directory = directory_,
                                      .gpus = {},
-                                     .gpu_memory = static_cast<std::uint64_t>(gpu_memory_ * kGiB),
-                                     .host_memory = static_cast<std::uint64_t>(host_ * kGiB),
+                                     .gpu_memory = static_cast<std::uint64_t>(gpu_memory_ * kGb),
+                                     .host_memory = static_cast<std::uint64_t>(host_ * kGb),
                                      .n_context = context_,
                                      .n_sequences = sequences_,
                                      .draft = draft_,
@@ -109,7 +109,7 @@ class Plan : public ModelPart {
 
  private:
   std::string gpus_;
-  double gpu_memory_ = 0, host_ = 0;  // GiB
+  double gpu_memory_ = 0, host_ = 0;  // GB
   std::int64_t context_ = 0;
   int sequences_ = engine::PlacementRequest{}.n_sequences;
   bool draft_ = false, json_ = false;

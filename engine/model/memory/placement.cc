@@ -17,11 +17,20 @@
 namespace lares::engine {
 namespace {
 
-constexpr double kGiB = 1 << 30;
-// MiB that the driver gives of usual cards: of 24, 32, 48, 80, 96, 141 and 180 GB.
-constexpr std::array<std::uint64_t, 7> kCards{24564, 32607, 49140, 81559, 97887, 143771, 183359};
+// Usual cards, by the GB that they are sold with, and the MiB that the driver gives of them.
+struct Card {
+  int gb;
+  std::uint64_t mib;
+};
+constexpr std::array<Card, 7> kCards{{{24, 24564},
+                                      {32, 32607},
+                                      {48, 49140},
+                                      {80, 81559},
+                                      {96, 97887},
+                                      {141, 143771},
+                                      {180, 183359}}};
 
-double gib(std::uint64_t bytes) { return static_cast<double>(bytes) / kGiB; }
+double gb(std::uint64_t bytes) { return static_cast<double>(bytes) / 1e9; }
 
 // What a run of layers takes on a GPU, experts apart, and how many of those the rest of its budget
 // holds.
@@ -294,9 +303,9 @@ std::string Planner::held() const {
   for (std::size_t g = 0; g < r_.gpus.size(); ++g) {
     const std::uint64_t free = free_of(g);
     if (free >= allowed(g) || r_.gpus[g] - free <= kHeldShown) continue;
-    out += fmt::format("{} {} has {:.2f} GiB, {:.2f} GiB free", out.empty() ? ":" : ",",
+    out += fmt::format("{} {} has {:.2f} GB, {:.2f} GB free", out.empty() ? ":" : ",",
                        r_.gpu_names.empty() ? fmt::format("GPU {}", g) : r_.gpu_names[g],
-                       gib(r_.gpus[g]), gib(free));
+                       gb(r_.gpus[g]), gb(free));
   }
   return out.empty() ? ";" : out + "; end what else uses the GPU,";
 }
@@ -312,15 +321,15 @@ Error Planner::refusal(int chunk) const {
   return {
       Errc::no_memory,
       fmt::format(
-          "place {}: all but routed experts takes {:.2f} GiB on {} ({:.2f} of weights, {:.2f} for "
+          "place {}: all but routed experts takes {:.2f} GB on {} ({:.2f} of weights, {:.2f} for "
           "a context of {}, {:.2f} for the state of {} sequences, {:.2f} of "
-          "work space and {:.2f} for CUDA on each), and {:.2f} GiB may be taken{}{} add a GPU, or "
+          "work space and {:.2f} for CUDA on each), and {:.2f} GB may be taken{}{} add a GPU, or "
           "plan with a shorter --context",
-          r_.directory, gib(least),
+          r_.directory, gb(least),
           r_.gpus.size() == 1 ? "one GPU" : fmt::format("{} GPUs", r_.gpus.size()),
-          gib(least - pages - state_all() - r_.gpus.size() * (work_of(chunk) + reserve())),
-          gib(pages), n_context_, gib(state_all()), r_.n_sequences, gib(work_of(chunk)),
-          gib(reserve()), gib(all),
+          gb(least - pages - state_all() - r_.gpus.size() * (work_of(chunk) + reserve())),
+          gb(pages), n_context_, gb(state_all()), r_.n_sequences, gb(work_of(chunk)),
+          gb(reserve()), gb(all),
           r_.gpus.size() > 1 && least <= all ? ", in parts that no run of whole layers fits" : "",
           held())};
 }
@@ -362,18 +371,18 @@ Result<Placement> Planner::plan_as(Misses misses) const {
   if (r_.host_memory > 0 && p.host.total() > r_.host_memory)
     return tl::unexpected(Error{
         Errc::no_memory,
-        fmt::format("place {}: the GPUs hold {:.2f} of {:.2f} GiB of routed experts, and host "
-                    "memory would have to hold {:.2f} GiB ({:.2f} of "
+        fmt::format("place {}: the GPUs hold {:.2f} of {:.2f} GB of routed experts, and host "
+                    "memory would have to hold {:.2f} GB ({:.2f} of "
                     "experts, {:.2f} of embedding, {:.2f} of snapshots and work space), where "
                     "{:.2f} may be taken{} add GPUs or memory, or plan with "
                     "a shorter --context",
                     r_.directory,
-                    gib(std::accumulate(
+                    gb(std::accumulate(
                         p.gpus.begin(), p.gpus.end(), std::uint64_t{0},
                         [](std::uint64_t sum, const GpuPlacement& g) { return sum + g.experts; })),
-                    gib(experts_.back() * static_cast<std::uint64_t>(c_.n_routed_experts)),
-                    gib(p.host.total()), gib(p.host.experts + p.host.passing), gib(p.host.embed),
-                    gib(p.host.snapshots + p.host.work), gib(r_.host_memory), held())});
+                    gb(experts_.back() * static_cast<std::uint64_t>(c_.n_routed_experts)),
+                    gb(p.host.total()), gb(p.host.experts + p.host.passing), gb(p.host.embed),
+                    gb(p.host.snapshots + p.host.work), gb(r_.host_memory), held())});
   // At batch 1: everything but the embedding, whose row is next to nothing, the draft blocks and
   // the experts of others.
   const double uses = c_.num_experts_per_tok;
@@ -437,6 +446,11 @@ Result<Placement> plan_placement(const PlacementRequest& request) {
   return Planner(*model, request).plan();
 }
 
+std::uint64_t card_bytes(double gb) {
+  const auto sold = std::ranges::find(kCards, gb, [](const Card& card) { return card.gb; });
+  return sold == kCards.end() ? static_cast<std::uint64_t>(gb * 1e9) : sold->mib << 20;
+}
+
 Result<Needs> placement_needs(const PlacementRequest& request) {
   if (const auto good = checked(request); !good) return tl::unexpected(good.error());
   const auto model = sized_model(request.directory);
@@ -446,9 +460,9 @@ Result<Needs> placement_needs(const PlacementRequest& request) {
             .model = model->bytes,
             .n_experts = model->config.n_routed_experts,
             .cards = {}};
-  for (const std::uint64_t mib : kCards) {
-    const std::uint64_t card = mib << 20;
-    CardNeeds& needs = out.cards.emplace_back(CardNeeds{.memory = card});
+  for (const Card& sold : kCards) {
+    const std::uint64_t card = sold.mib << 20;
+    CardNeeds& needs = out.cards.emplace_back(CardNeeds{.gb = sold.gb, .memory = card});
     PlacementRequest r = request;
     r.gpus.clear(), r.gpus_free.clear(), r.gpu_names.clear();
     while (r.gpus.size() < kGpusMax && needs.n_all == 0) {

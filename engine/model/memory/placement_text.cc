@@ -16,9 +16,9 @@ using Json = nlohmann::ordered_json;
 // 80 columns hold four GPUs and the host
 constexpr int kLabel = 26, kColumn = 12, kGpusInATable = 4;
 
-std::string gib(std::uint64_t bytes) {
-  const double g = static_cast<double>(bytes) / (1 << 30);
-  return bytes == 0 ? "-" : fmt::format("{:.{}f} GiB", g, g < 1 ? 3 : g < 100 ? 2 : 1);
+std::string gb(std::uint64_t bytes) {
+  const double g = static_cast<double>(bytes) / 1e9;
+  return bytes == 0 ? "-" : fmt::format("{:.{}f} GB", g, g < 1 ? 3 : g < 100 ? 2 : 1);
 }
 
 std::string grouped(std::int64_t n) {
@@ -26,10 +26,6 @@ std::string grouped(std::int64_t n) {
   for (auto at = static_cast<std::ptrdiff_t>(s.size()) - 3; at > 0; at -= 3)
     s.insert(static_cast<std::size_t>(at), 1, ',');
   return s;
-}
-
-std::string memory_of_card(std::uint64_t bytes) {
-  return fmt::format("{:.0f} GiB", static_cast<double>(bytes) / (1 << 30));
 }
 
 // The GPUs [begin, end), and the host where it is their turn.
@@ -54,9 +50,9 @@ void table(const Placement& p, std::size_t begin, std::size_t end, bool with_hos
   s += head + (with_host ? fmt::format("{:>{}}", "host", kColumn) : "") + "\n";
   if (held) {
     row(
-        "memory", [](const GpuPlacement& g) { return gib(g.memory); }, "");
+        "memory", [](const GpuPlacement& g) { return gb(g.memory); }, "");
     row(
-        "free now", [](const GpuPlacement& g) { return gib(g.free); }, "");
+        "free now", [](const GpuPlacement& g) { return gb(g.free); }, "");
   }
   row(
       "layers",
@@ -67,34 +63,34 @@ void table(const Placement& p, std::size_t begin, std::size_t end, bool with_hos
       },
       "", true);
   row(
-      "embedding", [](const GpuPlacement&) { return std::string("-"); }, gib(p.host.embed));
+      "embedding", [](const GpuPlacement&) { return std::string("-"); }, gb(p.host.embed));
   for (std::size_t k = 0; k < kComponentNames.size(); ++k)
     row(
-        kComponentNames[k], [k](const GpuPlacement& g) { return gib(g.components[k]); }, "");
+        kComponentNames[k], [k](const GpuPlacement& g) { return gb(g.components[k]); }, "");
   row(
-      "head", [](const GpuPlacement& g) { return gib(g.head); }, "");
+      "head", [](const GpuPlacement& g) { return gb(g.head); }, "");
   row(
-      "draft blocks", [](const GpuPlacement& g) { return gib(g.draft); }, "");
+      "draft blocks", [](const GpuPlacement& g) { return gb(g.draft); }, "");
   row(
-      "cells of the context", [](const GpuPlacement& g) { return gib(g.pages); }, "");
+      "cells of the context", [](const GpuPlacement& g) { return gb(g.pages); }, "");
   row(
       fmt::format("state of {} sequence{}", p.n_sequences, p.n_sequences == 1 ? "" : "s"),
-      [](const GpuPlacement& g) { return gib(g.state); }, gib(p.host.snapshots));
+      [](const GpuPlacement& g) { return gb(g.state); }, gb(p.host.snapshots));
   row(
-      "work space", [](const GpuPlacement& g) { return gib(g.work); },
-      p.host.work ? gib(p.host.work) : "");
+      "work space", [](const GpuPlacement& g) { return gb(g.work); },
+      p.host.work ? gb(p.host.work) : "");
   row(
-      "experts that pass", [](const GpuPlacement& g) { return gib(g.ring); },
-      p.host.passing ? gib(p.host.passing) : "");
+      "experts that pass", [](const GpuPlacement& g) { return gb(g.ring); },
+      p.host.passing ? gb(p.host.passing) : "");
   row(
-      "CUDA", [](const GpuPlacement& g) { return gib(g.reserve); }, "");
+      "CUDA", [](const GpuPlacement& g) { return gb(g.reserve); }, "");
   row(
-      "routed experts", [](const GpuPlacement& g) { return gib(g.experts); }, gib(p.host.experts),
+      "routed experts", [](const GpuPlacement& g) { return gb(g.experts); }, gb(p.host.experts),
       true);
   row(
-      "all", [](const GpuPlacement& g) { return gib(g.used()); }, gib(p.host.total()), true);
+      "all", [](const GpuPlacement& g) { return gb(g.used()); }, gb(p.host.total()), true);
   row(
-      "free", [](const GpuPlacement& g) { return gib(g.budget - g.used()); }, "", true);
+      "free", [](const GpuPlacement& g) { return gb(g.budget - g.used()); }, "", true);
 }
 
 Json of_gpu(const GpuPlacement& g) {
@@ -133,7 +129,7 @@ std::string others_text(const Placement& p) {
           1000 * seconds(p.token_host), seconds(p.host.passing), grouped(p.chunk),
           p.model.fp4_experts
               ? fmt::format(";\nwith {} more in host memory the CPU would compute few tokens",
-                            gib(p.host.passing))
+                            gb(p.host.passing))
               : "");
   }
   return {};
@@ -153,7 +149,7 @@ std::string placement_text(const Placement& p) {
   for (const GpuPlacement& g : p.gpus) held += g.n_experts;
   std::string s = fmt::format("{}: {}, {} layers of {} experts, {} of weights\n", p.directory,
                               p.model_type, p.n_layers, p.n_experts,
-                              gib(p.model.total(p.n_experts)));
+                              gb(p.model.total(p.n_experts)));
   s += fmt::format("context {} tokens, evaluated up to {} at a time\n\n", grouped(p.n_context),
                    grouped(p.chunk));
   for (std::size_t g = 0; g < p.gpus.size(); g += kGpusInATable) {
@@ -167,8 +163,8 @@ std::string placement_text(const Placement& p) {
                                   : "as many of each layer");
   if (held < all)
     s += fmt::format("{:.1f} % of uses find theirs there; {}\n", 100 * p.found, others_text(p));
-  s += fmt::format("a token reads {} of weights on GPUs{}\n", gib(p.token_gpu),
-                   p.token_host ? " and " + gib(p.token_host) +
+  s += fmt::format("a token reads {} of weights on GPUs{}\n", gb(p.token_gpu),
+                   p.token_host ? " and " + gb(p.token_host) +
                                       (p.misses == Misses::pass ? " that pass" : " in host memory")
                                 : "");
   return s + source_of(p.model);
@@ -195,8 +191,8 @@ std::string placement_json(const Placement& p) {
 
 std::string needs_text(const Needs& n) {
   std::string s = fmt::format("{}: {} of weights, {} of them routed experts; context {} tokens\n\n",
-                              n.directory, gib(n.model.total(n.n_experts)),
-                              gib(n.model.total(n.n_experts) - n.model.total(0)),
+                              n.directory, gb(n.model.total(n.n_experts)),
+                              gb(n.model.total(n.n_experts) - n.model.total(0)),
                               grouped(n.n_context));
   s += fmt::format("  {:<12}{:>16}   {:>18}{:>14}{:>14}\n", "card", "hold everything",
                    "all but experts", "uses found", "host memory");
@@ -204,12 +200,12 @@ std::string needs_text(const Needs& n) {
     const auto count = [](std::int64_t cards) {
       return cards == 0 ? fmt::format("more than {}", kGpusMax) : fmt::format("{}", cards);
     };
-    s += fmt::format("  {:<12}{:>16}   {:>18}{:>14}{:>14}\n", memory_of_card(card.memory),
+    s += fmt::format("  {:<12}{:>16}   {:>18}{:>14}{:>14}\n", fmt::format("{} GB", card.gb),
                      count(card.n_all), count(card.n_least),
                      card.n_least ? fmt::format("{:.1f} %", 100 * card.found) : "-",
-                     card.n_least ? gib(card.host) : "-");
+                     card.n_least ? gb(card.host) : "-");
   }
-  s += "\nwith a plan of its own: --gpus 1x79.6, and --context, --host, --gpu-memory\n";
+  s += "\nwith a plan of its own: --gpus 1x80, and --context, --host, --gpu-memory\n";
   return s + source_of(n.model);
 }
 

@@ -71,7 +71,7 @@ TEST_F(CudaMemory, WhatOthersHoldIsNotPlanned) {
   ASSERT_FALSE(none);
   EXPECT_EQ(none.error().code, Errc::no_memory);
   EXPECT_THAT(none.error().message,
-              HasSubstr("0.25 GiB may be taken: the card has 8.00 GiB, 0.25 GiB free; end what "
+              HasSubstr("0.27 GB may be taken: the card has 8.59 GB, 0.27 GB free; end what "
                         "else uses the GPU"));
 }
 

@@ -88,7 +88,7 @@ TEST_F(Drivers, EachGpuAndWhatItCan) {
   const auto lines = gpu_lines(report);
   ASSERT_EQ(lines.size(), 3u);
   // By the number that `device` takes
-  EXPECT_EQ(lines[0], "0: NVIDIA Test, 79.6 GiB, compute capability 9.0, driver for CUDA 13.0");
+  EXPECT_EQ(lines[0], "0: NVIDIA Test, 85.5 GB, compute capability 9.0, driver for CUDA 13.0");
   EXPECT_THAT(lines[1], testing::AllOf(testing::StartsWith("1: "), HasSubstr("not usable")));
   EXPECT_THAT(lines[2], HasSubstr("not used: "));
   EXPECT_THAT(gpu_lines(find_gpus(driver(0, 13000, "9", 1)))[0],

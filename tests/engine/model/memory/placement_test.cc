@@ -247,7 +247,7 @@ TEST(Placement, ExpertsThatPassHaveTheirRoom) {
   EXPECT_EQ(both->host.passing, both->missing);
   EXPECT_THAT(
       placement_text(*both),
-      AllOf(HasSubstr("experts that pass          0.797 GiB   73.14 GiB"),
+      AllOf(HasSubstr("experts that pass           0.856 GB    78.53 GB"),
             HasSubstr("the CPU computes the others of few tokens; a prompt's\nexperts pass"),
             HasSubstr("3.1 s of PCIe 4 for 8,192 tokens")));
 
@@ -265,7 +265,7 @@ TEST(Placement, ExpertsThatPassHaveTheirRoom) {
   EXPECT_THAT(
       placement_text(*once),
       AllOf(HasSubstr("experts pass through the GPUs: 74 ms of\nPCIe 4 a token, 3.1 s for 8,192"),
-            HasSubstr("1.71 GiB that pass")));
+            HasSubstr("1.84 GB that pass")));
   r.host_memory = once->host.total();
   EXPECT_TRUE(plan_placement(r));
   r.host_memory -= 1;
@@ -334,8 +334,8 @@ TEST(Placement, WhatOthersHoldIsLeftToThem) {
   EXPECT_LT(g.free - g.used(), 13'369'344u);
   EXPECT_LT(g.n_experts, described->gpus[0].n_experts);
   EXPECT_EQ(g.reserve, cuda::kReserve - cuda::kContextLeast);  // which the context has taken
-  EXPECT_THAT(placement_text(*p), AllOf(HasSubstr("memory                     79.65 GiB\n"),
-                                        HasSubstr("free now                   70.65 GiB\n")));
+  EXPECT_THAT(placement_text(*p), AllOf(HasSubstr("memory                      85.52 GB\n"),
+                                        HasSubstr("free now                    75.86 GB\n")));
   EXPECT_EQ(nlohmann::json::parse(placement_json(*p))["gpus"][0]["free"], g.free);
 
   // A card that is this program's alone lacks its context, and no more is said of it. What is
@@ -369,7 +369,7 @@ TEST(Placement, ARefusalNamesTheCardsThatOthersHold) {
   ASSERT_FALSE(host);
   EXPECT_EQ(host.error().code, Errc::no_memory);
   EXPECT_THAT(host.error().message,
-              AllOf(HasSubstr("may be taken: GPU 0 (b) has 79.65 GiB, 3.00 GiB free; end what else "
+              AllOf(HasSubstr("may be taken: GPU 0 (b) has 85.52 GB, 3.22 GB free; end what else "
                               "uses the GPU, add GPUs"),
                     Not(HasSubstr("GPU 2 (a) has"))));
   r.gpus_free = {2 * kGiB, 3 * kGiB};
@@ -377,13 +377,13 @@ TEST(Placement, ARefusalNamesTheCardsThatOthersHold) {
   ASSERT_FALSE(both);
   EXPECT_EQ(both.error().code, Errc::no_memory);
   EXPECT_THAT(both.error().message,
-              AllOf(HasSubstr("5.00 GiB may be taken: GPU 2 (a) has 79.65 GiB, 2.00 GiB free, GPU "
-                              "0 (b) has 79.65 GiB, 3.00 GiB free; end what else uses the GPU"),
+              AllOf(HasSubstr("5.37 GB may be taken: GPU 2 (a) has 85.52 GB, 2.15 GB free, GPU "
+                              "0 (b) has 85.52 GB, 3.22 GB free; end what else uses the GPU"),
                     Not(HasSubstr("\n"))));
   // Nor is it others that a bound is too low for.
   r.gpu_memory = 2 * kGiB, r.gpus_free = {20 * kGiB, 20 * kGiB};
   EXPECT_THAT(plan_placement(r).error().message,
-              AllOf(HasSubstr("3.50 GiB may be taken; add a GPU"), Not(HasSubstr("free"))));
+              AllOf(HasSubstr("3.76 GB may be taken; add a GPU"), Not(HasSubstr("free"))));
 }
 
 TEST(Placement, AShorterContextLeavesRoomForExperts) {
@@ -428,15 +428,15 @@ TEST(Placement, WhatCannotFitIsRefusedInOneLineWithTheNumbers) {
   ASSERT_FALSE(small);
   EXPECT_EQ(small.error().code, Errc::no_memory);
   EXPECT_THAT(small.error().message,
-              AllOf(HasSubstr("place " + flash.path()), HasSubstr("8.00 GiB may be taken"),
+              AllOf(HasSubstr("place " + flash.path()), HasSubstr("8.59 GB may be taken"),
                     HasSubstr("context of 1048576"), Not(HasSubstr("\n"))));
   auto r = request_for(pro.path(), {kH200});
   r.host_memory = 256 * kGiB;
   const auto host = plan_placement(r);
   ASSERT_FALSE(host);
   EXPECT_EQ(host.error().code, Errc::no_memory);
-  EXPECT_THAT(host.error().message, AllOf(HasSubstr("765.60 GiB of routed experts"),
-                                          HasSubstr("256.00 may be taken"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(host.error().message, AllOf(HasSubstr("822.05 GB of routed experts"),
+                                          HasSubstr("274.88 may be taken"), Not(HasSubstr("\n"))));
   r.host_memory = 0;
   EXPECT_TRUE(plan_placement(r));
   const auto none = plan_placement(request_for("/nowhere", {kH100}));
@@ -507,6 +507,12 @@ TEST(Placement, TheTableFitsTheScreenAndSaysTheSums) {
   }
 }
 
+TEST(Needs, ACardOfAUsualSizeGivesWhatTheDriverSays) {
+  EXPECT_EQ(card_bytes(80), kH100);
+  EXPECT_EQ(card_bytes(141), kH200);
+  EXPECT_EQ(card_bytes(79.6), 79'600'000'000u);
+}
+
 TEST(Needs, SayHowManyCardsItTakes) {
   const ConfigDirectory flash(flash_config());
   const auto needs = placement_needs(request_for(flash.path(), {}));
@@ -528,7 +534,7 @@ TEST(Needs, SayHowManyCardsItTakes) {
     }
     EXPECT_LE(card.n_least, card.n_all);
   }
-  EXPECT_THAT(needs_text(*needs), HasSubstr("80 GiB"));
+  EXPECT_THAT(needs_text(*needs), HasSubstr("  80 GB "));
   EXPECT_EQ(nlohmann::json::parse(needs_json(*needs))["cards"].size(), needs->cards.size());
 }
 
