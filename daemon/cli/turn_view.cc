@@ -13,8 +13,8 @@
 namespace lares::cli {
 namespace {
 
-constexpr std::string_view kSilentWaits[] = {"starting", "loading", "waiting", "reading",
-                                             "running",  "taking"};
+constexpr std::string_view kSilentWaits[] = {"starting", "loading", "waiting",
+                                             "reading",  "running", "taking"};
 constexpr std::chrono::seconds kToldOfWaitAfter{10}, kToldOfWaitEvery{60};
 constexpr double kThoughtSecondsShown = 0.05;  // what is less would be shown as 0.0s
 

@@ -146,10 +146,10 @@ std::vector<std::string> gpu_lines(const GpuReport& report) {
   for (std::size_t i = 0; i < report.gpus.size(); ++i) {
     const Gpu& gpu = report.gpus[i];
     std::string line = report.gpus.size() > 1 ? fmt::format("{}: ", i) : "";
-    line += gpu.sm ? fmt::format("{}, {:.1f} GB, compute capability {}.{}", gpu.name,
-                                 static_cast<double>(gpu.memory_bytes) / 1e9, gpu.sm / 10,
-                                 gpu.sm % 10)
-                   : gpu.name;
+    line += gpu.sm
+                ? fmt::format("{}, {:.1f} GB, compute capability {}.{}", gpu.name,
+                              static_cast<double>(gpu.memory_bytes) / 1e9, gpu.sm / 10, gpu.sm % 10)
+                : gpu.name;
     if (!report.driver.empty()) line += ", driver for " + report.driver;
     lines.push_back(gpu.unused.empty() ? line : line + "; not usable: " + gpu.unused);
   }

@@ -19,7 +19,7 @@ namespace lares::tools {
 namespace {
 
 constexpr int kReadsMax = 3;  // of a file that changes while it is read
-constexpr std::size_t kToldEvery = 64;  // files
+constexpr std::size_t kToldEvery = 64;                         // files
 constexpr std::int64_t kTemporaryNs = 3600ll * 1'000'000'000;  // older ones belong to nobody
 
 }  // namespace

@@ -328,8 +328,8 @@ Error Planner::refusal(int chunk) const {
           r_.directory, gb(least),
           r_.gpus.size() == 1 ? "one GPU" : fmt::format("{} GPUs", r_.gpus.size()),
           gb(least - pages - state_all() - r_.gpus.size() * (work_of(chunk) + reserve())),
-          gb(pages), n_context_, gb(state_all()), r_.n_sequences, gb(work_of(chunk)),
-          gb(reserve()), gb(all),
+          gb(pages), n_context_, gb(state_all()), r_.n_sequences, gb(work_of(chunk)), gb(reserve()),
+          gb(all),
           r_.gpus.size() > 1 && least <= all ? ", in parts that no run of whole layers fits" : "",
           held())};
 }
