@@ -170,6 +170,7 @@ class Daemon:
                         return
                 if process.poll() is not None:
                     raise AssertionError(f"the daemon ended: {open(os.path.join(self.home, 'log')).read()}")
+                time.sleep(0.002)
 
     def last_said(self):
         with open(os.path.join(self.home, "log"), encoding="utf-8", errors="replace") as f:
