@@ -75,13 +75,15 @@ std::string_view trimmed(std::string_view text) {
                            : text.substr(from, text.find_last_not_of(" \t\r\v\f") - from + 1);
 }
 
-// As git takes it: quotes away, a comment cut, what is escaped as itself.
+char escaped(char c) { return c == 'n' ? '\n' : c == 't' ? '\t' : c == 'b' ? '\b' : c; }
+
+// As git takes it: quotes away, a comment cut, what is escaped as what it stands for.
 std::string value_of(std::string_view text) {
   std::string out;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 1 < text.size())
-      out += text[++i];
+      out += escaped(text[++i]);
     else if (text[i] == '"')
       quoted = !quoted;
     else if (!quoted && (text[i] == '#' || text[i] == ';'))
@@ -92,9 +94,11 @@ std::string value_of(std::string_view text) {
   return std::string(trimmed(out));
 }
 
-// A helper by its name alone is one of git's own or in the user's PATH.
+// A helper by its name alone is one of git's own or in the user's PATH. `store` writes passwords
+// into the file that it is told, which may be one of the worktree.
 bool names_helper(std::string_view value) {
   constexpr std::string_view kOthers = "-_= .";
+  if (value.starts_with("store ")) return false;
   return std::ranges::all_of(value, [&](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) || kOthers.find(c) != kOthers.npos;
   });
@@ -128,15 +132,33 @@ bool runs(std::string_view section, std::string_view sub, std::string_view key,
   return has(kSections, section) || has(kPrograms, key) || key.ends_with("-command");
 }
 
-// Joined, a backslash at the end goes on in the next line, for git does so outside of comments.
-std::string next_line(std::string_view& text, bool joined) {
+// Where a backslash at a line's end leads on into the next line.
+enum class Joined { as_git_does, always, never };
+
+// The end of the line that `text` begins with, when a comment is no line to go on from.
+std::size_t end_of_setting(std::string_view text) {
+  bool quoted = false, comment = false;
+  std::size_t end = 0;
+  for (; end < text.size() && text[end] != '\n'; ++end) {
+    if (comment) continue;
+    if (text[end] == '"') quoted = !quoted;
+    comment = !quoted && (text[end] == '#' || text[end] == ';');
+    if (text[end] == '\\') end += text.substr(end + 1).starts_with("\r\n") ? 2 : 1;
+  }
+  return std::min(end, text.size());
+}
+
+std::string next_line(std::string_view& text, Joined joined) {
   std::string out;
+  auto left = joined == Joined::as_git_does ? end_of_setting(text) : text.size();
   while (!text.empty()) {
-    const auto end = std::min(text.find('\n'), text.size());
+    const auto end = std::min({text.find('\n'), text.size(), left});
     auto line = text.substr(0, end);
+    const bool last = end == left;
     text.remove_prefix(std::min(end + 1, text.size()));
+    left -= std::min(end + 1, left);
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!joined || !line.ends_with('\\')) return out.append(line);
+    if (last || joined == Joined::never || !line.ends_with('\\')) return out.append(line);
     out.append(line.substr(0, line.size() - 1));
   }
   return out;
@@ -163,7 +185,7 @@ bool take_section(std::string_view& line, std::string& section, std::string& sub
   return true;
 }
 
-void judge(std::string_view text, bool joined, ConfigVerdict& out) {
+void judge(std::string_view text, Joined joined, ConfigVerdict& out) {
   std::string section, sub;
   while (!text.empty()) {
     const std::string whole = next_line(text, joined);
@@ -191,9 +213,9 @@ void judge(std::string_view text, bool joined, ConfigVerdict& out) {
 ConfigVerdict judge_config(std::string_view text) {
   ConfigVerdict out;
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  // Where a comment ends in a backslash only the second reading is git's: what either finds counts.
-  judge(text, true, out);
-  judge(text, false, out);
+  // What any reading finds counts: other versions of git, and other programs, may join otherwise.
+  for (const auto joined : {Joined::as_git_does, Joined::always, Joined::never})
+    judge(text, joined, out);
   return out;
 }
 

@@ -39,7 +39,11 @@ TEST(GitConfig, NamesWhatRuns) {
                            "[submodule \"x\"]\nupdate = !x",
                            "[mergetool \"x\"]\npath = vi",
                            "[core]\nfsmon\\\nitor = x\n[diff]\nexternal = \"x\\\ny\"",
-                           "[hook \"x\"]\ncommand = cat"})
+                           "[hook \"x\"]\ncommand = cat",
+                           "[credential]\nhelper = \"x\\nsh evil\"",  // two commands of a shell
+                           "[credential]\nhelper = store --file=passwords",
+                           "[submodule \"x\"]\n# \\\nupdate = \\\n!x",
+                           "[submodule \"x\"]\r\n; \\\r\nupdate = \\\r\n!x\r\n"})
     EXPECT_NE(judge_config(text).runs, "") << text;
   // Each where git reads it.
   for (const char* text : {"[core]\naskPass = x",
@@ -83,11 +87,14 @@ TEST(GitConfig, NamesWhatRuns) {
         "+refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n\tmerge = "
         "refs/heads/main\n",
         "[submodule \"x\"]\n\tactive = true\n\turl = /x\n",
-        "[credential]\nhelper = cache --timeout=60", "[alias]\nst = status",
-        "[alias]\nlg = \"log --graph --oneline -20\"", "# [core] pager = x\n; hooksPath = x",
-        "[protocol \"file\"]\nallow = always", "[user]\nname = clean\nemail = x", "[core"})
+        "[credential]\nhelper = cache --timeout=60", "[credential]\nhelper = store",
+        "[alias]\nst = status", "[alias]\nlg = \"log --graph --oneline -20\"",
+        "# [core] pager = x\n; hooksPath = x", "[protocol \"file\"]\nallow = always",
+        "[user]\nname = clean\nemail = x", "[core"})
     EXPECT_EQ(judge_config(text).runs, "") << text;
   EXPECT_EQ(judge_config("[core]\nworktree = ../../x\n").worktrees.front(), "../../x");
+  // Read as git reads it, beside what else that could be.
+  EXPECT_EQ(judge_config("[core]\n# \\\nworktree = \\\n../../x\n").worktrees.front(), "../../x");
 }
 
 }  // namespace
