@@ -345,9 +345,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
                        const std::string& task, std::vector<std::string>& notes) const;
   void adopt(Resident::Beginning beginning);
   asio::awaitable<std::optional<Beginning>> begin_anew(std::string summary, std::string next);
-  asio::awaitable<Checked> check_work();             // tests_run.cc
-  asio::awaitable<std::string> changes_of_others();  // and of tools, what was not read then
-  asio::awaitable<std::string> changes_of_files();
+  asio::awaitable<Checked> check_work();  // tests_run.cc
+  asio::awaitable<std::string> changes_of_others();
   std::size_t n_waiting() const;
   Prompt* prompt_of(const std::string& id);  // the last of this id; null: there is none
   const std::string& mode_of(const protocol::PromptSend& prompt) const;

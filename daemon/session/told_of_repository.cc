@@ -93,14 +93,6 @@ asio::awaitable<void> Session::pin_again() {
 }
 
 asio::awaitable<std::string> Session::changes_of_others() {
-  std::string news;
-  for (const auto& text : std::exchange(unread_news_, {})) news += text + "\n";
-  auto looking = changes_of_files();
-  std::string changes = co_await std::move(looking);
-  co_return news + changes;
-}
-
-asio::awaitable<std::string> Session::changes_of_files() {
   std::string moved;
   if (!transcript_.root.empty() && transcript_.root != info_.root)
     moved = fmt::format(

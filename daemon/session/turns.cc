@@ -114,6 +114,7 @@ void Session::hear_of_the_loop(TurnInput& input) {
     return begin_anew(std::move(summary), std::move(next));
   };
   input.changes = [this] { return changes_of_others(); };
+  input.unread_news = std::exchange(unread_news_, {});
   input.ran = [this](protocol::Item& item) { return after_changes(item); };
   if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all)
     input.check = [this] { return check_work(); };

@@ -25,7 +25,7 @@ class TurnLoop {
   TurnLoop(EngineHost& host, const Tools& tools, Transcript& transcript,
            std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,
            TurnInput input, std::shared_ptr<SharedBeginning> shared);
-  asio::awaitable<TurnResult> run();
+  asio::awaitable<TurnResult> run();  // what was not read is told, whatever becomes of it
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -35,6 +35,8 @@ class TurnLoop {
   static constexpr std::string_view kGoOn = "Go on with the next step.";
 
   // turn.cc
+  asio::awaitable<void> begin();
+  asio::awaitable<void> to_its_end();
   asio::awaitable<void> step();
   // By those who look at its work when the model has finished; nothing: they are content, or it has
   // been sent back often enough, and the turn ends.
@@ -95,6 +97,7 @@ class TurnLoop {
                                            const std::vector<std::string>& said) const;
   // The turn has ended for want of room: what is read instead waits for the next prompt.
   void leave_unread();
+  void tell_unread();
   enum class Shortened {
     anew,   // the transcript has begun anew, with what is said
     asked,  // all there is stays; what is said stands in it, with the request for a summary

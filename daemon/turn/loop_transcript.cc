@@ -150,6 +150,10 @@ asio::awaitable<void> TurnLoop::sum_up() {
 
 void TurnLoop::leave_unread() {
   if (!transcript_.results.empty()) append_ids({});
+  tell_unread();
+}
+
+void TurnLoop::tell_unread() {
   if (!unread_.empty()) events_.unread(std::exchange(unread_, {}));
 }
 

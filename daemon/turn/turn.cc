@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <utility>
 
 #include <boost/asio/this_coro.hpp>
@@ -52,6 +53,32 @@ TurnLoop::TurnLoop(EngineHost& host, const Tools& tools, Transcript& transcript,
 
 asio::awaitable<TurnResult> TurnLoop::run() {
   const auto began = Clock::now();
+  std::exception_ptr thrown;
+  try {
+    auto working = to_its_end();
+    co_await std::move(working);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  std::ranges::move(in_.unread_news, std::back_inserter(unread_.news));  // nobody asked for them
+  tell_unread();
+  if (thrown) std::rethrow_exception(thrown);
+  result_.usage = total_;
+  result_.usage.tool_ms = run_.ran_ms();
+  result_.usage.total_ms = ms_since(began);
+  co_return result_;
+}
+
+asio::awaitable<void> TurnLoop::to_its_end() {
+  auto beginning = begin();
+  co_await std::move(beginning);
+  while (result_.reason.empty()) {
+    auto stepping = step();
+    co_await std::move(stepping);
+  }
+}
+
+asio::awaitable<void> TurnLoop::begin() {
   if (!in_.said.prompt_id.empty())
     items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
   if (!in_.said.note.empty()) items_.complete({.kind = "note", .text = in_.said.note});
@@ -69,11 +96,6 @@ asio::awaitable<TurnResult> TurnLoop::run() {
     auto going_on = go_on(results, said, /*with_task=*/true);
     co_await std::move(going_on);
   }
-  while (result_.reason.empty()) co_await step();
-  result_.usage = total_;
-  result_.usage.tool_ms = run_.ran_ms();
-  result_.usage.total_ms = ms_since(began);
-  co_return result_;
 }
 
 asio::awaitable<void> TurnLoop::step() {
@@ -241,7 +263,8 @@ asio::awaitable<TurnCalls::Made> TurnLoop::run_call(Item& item,
 }
 
 asio::awaitable<std::vector<std::string>> TurnLoop::what_happened() {
-  std::vector<std::string> out;
+  std::vector<std::string> out = std::exchange(in_.unread_news, {});
+  unread_.news.insert(unread_.news.end(), out.begin(), out.end());
   if (in_.changes) {
     auto asked = in_.changes();
     if (auto changes = co_await std::move(asked); !changes.empty()) {

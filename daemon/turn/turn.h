@@ -201,6 +201,9 @@ struct TurnInput {
   std::int64_t n_repository = 0;         // tokens that stand before the conversation
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
+  // Of tools, that no prompt before had room for. What is not read in this turn either comes back
+  // with TurnEvents::unread().
+  std::vector<std::string> unread_news;
 };
 
 // What the model may call. A small model answers questions with `outline`, as it was trained to,

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -193,6 +194,38 @@ TEST_F(TurnTest, ALongTaskThatJustFitsIsRead) {
   EXPECT_THAT(prompts_.back(), Not(HasSubstr("Your context is nearly full.")));
   EXPECT_TRUE(heard_.of("note").empty());
   EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
+// However many prompts in a row have none.
+TEST_F(TurnTest, NewsThatAPromptHadNoRoomForAreUnreadUntilOneHas) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  turn({{"x</think>Hello."}});
+  unread_news_ = {"[background job 7 ended]"};
+  for (const std::size_t n : {15'850, 15'851, 30'000}) {  // the last not even alone
+    heard_.left = {};
+    EXPECT_EQ(turn({}, {}, std::string(n, 'x')).reason, "error");
+    EXPECT_THAT(heard_.left.news, ElementsAre("[background job 7 ended]"));
+    EXPECT_FALSE(heard_.left.changes);
+    unread_news_ = heard_.left.news;
+  }
+  heard_.left = {};
+  EXPECT_EQ(turn({{"x</think>Four."}}, {}, "Two and two?").reason, "end_turn");
+  EXPECT_THAT(prompts_.back(), HasSubstr("[background job 7 ended]\n\nTwo and two?"));
+  EXPECT_TRUE(heard_.left.empty());
+  EXPECT_THAT(heard_.of("note"), ElementsAre());  // people were told then
+}
+
+TEST_F(TurnTest, NewsThatATurnDidNotComeToTellAreUnread) {
+  turn({{"x</think>Hello."}});
+  throws_ = "no memory";
+  changes_ = []() -> asio::awaitable<std::string> {
+    throw std::runtime_error("no memory");
+    co_return "";
+  };
+  unread_news_ = {"[background job 7 ended]"};
+  turn({}, {}, "And now?");
+  EXPECT_THAT(heard_.left.news, ElementsAre("[background job 7 ended]"));
 }
 
 // An answer may be longer than the room that is kept: its end goes, and the turn goes on.

@@ -148,6 +148,7 @@ class TurnTest : public ::testing::Test {
                                begin_session("", root_, task)};
           }
           input.changes = changes_;
+          input.unread_news = std::exchange(unread_news_, {});
           if (can_shorten_) {
             input.n_repository = static_cast<std::int64_t>(prompt_head().size());
             input.begin_anew = [this](
@@ -177,7 +178,7 @@ class TurnTest : public ::testing::Test {
         });
     io.run();
     heard_.at_step = nullptr;
-    EXPECT_EQ(thrown, "");
+    EXPECT_EQ(thrown, throws_);
     check_evaluated(
         syncs, n_syncs,
         {heard_.usages.begin() + static_cast<std::ptrdiff_t>(n_steps_before), heard_.usages.end()},
@@ -241,6 +242,8 @@ class TurnTest : public ::testing::Test {
   // Why this test's turns evaluate what was known; empty: they do not
   std::string evaluates_again_;
   std::function<asio::awaitable<std::string>()> changes_, at_end_;
+  std::vector<std::string> unread_news_;  // of the next turn
+  std::string throws_;                    // what this test's turns throw; empty: nothing
   std::function<asio::awaitable<Checked>()> check_;
   std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;
   std::function<asio::awaitable<std::string>(const Item&)> after_call_;

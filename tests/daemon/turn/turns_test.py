@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import daemon_case
@@ -119,6 +120,32 @@ class TurnsTest(DaemonCase):
                 c.until("turn/ended", reason="end_turn")
                 self.assertRegex(self.read_by_the_model(s)[-2], "<workspace-update>\nFiles may have changed(.|\n)*Short[.]")
                 self.daemon.stop()
+
+    def test_news_are_told_with_the_first_prompt_that_has_room(self):
+        self.context(16000)
+        os.environ["LARES_TEST_WAKE"] = "never"
+        self.addCleanup(os.environ.pop, "LARES_TEST_WAKE")
+        job = "hm</think>Begun." + call("bash", command="(until [ -e go ]; do sleep 0.02; done; echo one is built) & echo begun")
+        c = self.start(job, *["hm</think>Yes."] * 2)
+        s = self.session(c, noSandbox=True)
+        self.prompt(c, s, "Go.")
+        c.until("turn/ended", reason="end_turn")
+        long = self.too_long_behind_a_conversation(c, s, 16000)
+        open(os.path.join(self.root, "go"), "w").close()
+        while c.call("session/jobs", sessionId=s).get("jobs"):
+            time.sleep(0.02)
+        notes = []
+        for id in ("p2", "p3"):
+            self.prompt(c, s, long, id=id)
+            seen = c.until("turn/ended", reason="error")
+            self.assertIn("read the prompt: ", seen[-1]["params"]["message"])
+            notes += [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "note"]
+        self.assertEqual(len([n for n in notes if "one is built" in n]), 1, notes)
+        self.prompt(c, s, "Short.", id="p4")
+        c.until("turn/ended", reason="end_turn")
+        told = self.read_by_the_model(s)[-2]
+        self.assertRegex(told, "one is built(.|\n)*Short[.]")
+        self.assertEqual(told.count("one is built"), 1)
 
     def test_what_others_changed_is_told_after_a_summary_that_had_no_room(self):
         self.context(16000)
