@@ -15,23 +15,53 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Who loses more often what it evaluates would never come to an end beside others who do.
+constexpr int kLostMax = 2;
+
 void make(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
           SharedBeginning* shared, std::span<const engine::Token> ids) {
   if (!timeline) timeline = engine.timeline(shared ? shared->longest(ids) : nullptr);
 }
 
-// Where the next piece ends, of at most n_max tokens. On the engine's thread; makes the timeline.
+// How far a prompt has come, piece by piece; the engine's thread's.
+struct Way {
+  std::int64_t end = 0;  // of the last piece
+  int n_lost = 0;        // times that others took what had been evaluated
+};
+
+// How many of `ids` the timeline goes on from: less than its tokens say, where more than a chunk of
+// them was given up for others. What the engine cannot tell is taken to be there.
+std::int64_t evaluated(const engine::Engine& engine, const engine::Timeline& timeline,
+                       std::span<const engine::Token> ids, bool& lost) {
+  const auto held = timeline.tokens();
+  const std::int64_t common =
+      std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
+  const auto* const tells = dynamic_cast<const engine::DrawsBetweenLayers*>(&engine);
+  const std::int64_t there = tells ? std::ssize(ids) - tells->left_of(timeline, ids) : common;
+  lost = common - there > engine.info().n_chunk;
+  return lost ? there : common;
+}
+
+// Where the next piece ends, of at most n_max tokens. On the engine's thread; makes the timeline,
+// also in place of one that lost more than `shared` has.
 std::int64_t piece(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
-                   SharedBeginning* shared, std::span<const engine::Token> ids,
-                   std::int64_t n_max) {
+                   SharedBeginning* shared, std::span<const engine::Token> ids, std::int64_t n_max,
+                   Way& way) {
   const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine.info().n_chunk;
   make(engine, timeline, shared, ids);
   if (chunk == 0) return total;
-  const auto held = timeline->tokens();
-  const std::int64_t common =
-      std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
-  return std::min({total, (common / chunk + 1) * chunk, common + std::min(chunk, n_max),
-                   shared ? shared->next_mark(ids, common) : total});
+  bool lost = false;
+  std::int64_t at = evaluated(engine, *timeline, ids, lost);
+  if (lost && at < way.end && ++way.n_lost > kLostMax) at = way.end;  // again, and all at once
+  if (lost && shared) {
+    const engine::PrefixRef best = shared->longest(ids);
+    if (best && std::ssize(best->tokens()) > at) {
+      timeline = engine.timeline(best);
+      at = std::ssize(best->tokens());
+    }
+  }
+  return std::min({total, (at / chunk + 1) * chunk, at + std::min(chunk, n_max),
+                   shared ? shared->next_mark(ids, at) : total});
 }
 
 // Carries the engine's reports over to the io executor. What was posted may come when nobody
@@ -79,7 +109,8 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
   const Reports reports(io, std::move(on_prefill));
   const auto total = static_cast<std::int64_t>(ids.size());
   Prefilled out;
-  for (std::int64_t end = 0; end < total;) {
+  Way way;
+  while (way.end < total) {
     const auto asked = Clock::now();
     const auto left = [&](const engine::DrawsBetweenLayers& of) {
       const bool made = !timeline;
@@ -92,8 +123,9 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
     const auto sync = [&](std::int64_t n_max) {
       const auto began = Clock::now();
       const auto given = host.given();
-      const bool first = end == 0;
-      end = piece(engine, timeline, shared.get(), ids, n_max);
+      const bool first = way.end == 0;
+      const std::int64_t end = piece(engine, timeline, shared.get(), ids, n_max, way);
+      way.end = end;
       if (first) {
         if (auto room = timeline->expect(total); !room)
           return std::tuple(engine::Result<std::int64_t>(tl::unexpected(std::move(room.error()))),

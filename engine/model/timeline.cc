@@ -350,7 +350,10 @@ std::int64_t ModelTimeline::to_go_on_from(std::span<const Token> prompt) const {
 
 std::int64_t ModelTimeline::left_of(std::span<const Token> prompt) const {
   const std::lock_guard lock(busy);
-  return prompt.empty() ? 0 : std::ssize(prompt) - to_go_on_from(prompt);
+  if (prompt.empty()) return 0;
+  const bool all = !from_ && !evicted_ && state_.size() == std::ssize(prompt) &&
+                   rows_.has(state_.size() - 1) && std::ranges::equal(prompt, tokens_);
+  return all ? 0 : std::ssize(prompt) - to_go_on_from(prompt);
 }
 
 // What evaluating tokens from..size - 1 takes beside what is there, with the logits of n_rows.
