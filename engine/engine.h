@@ -21,8 +21,8 @@ enum class Errc {
   not_found,    // a file or directory is missing
   malformed,    // a file is not what it claims to be
   unsupported,  // well-formed, but not something this engine runs
-  too_long,     // the prompt does not fit the context
-  no_memory,    // arithmetic says it cannot fit
+  too_long,     // the prompt does not fit the context, or the memory, whoever else ends
+  no_memory,    // arithmetic says it cannot fit; of a prompt: now
   cancelled,    // the caller's stop token fired
   bad_argument,
 };

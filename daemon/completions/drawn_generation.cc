@@ -92,7 +92,7 @@ asio::awaitable<bool> DrawnGeneration::evaluate() {
   co_await of_->host.run_between(never, nothing, keep);
   const bool stopped = done.error->code == engine::Errc::cancelled;
   finish({stopped ? Reason::cancelled : Reason::failed, stopped ? "" : done.error->message,
-          done.error->code == engine::Errc::no_memory});
+          done.error->code == engine::Errc::no_memory, done.error->code == engine::Errc::too_long});
   co_return false;
 }
 
@@ -109,6 +109,10 @@ void DrawnGeneration::finish(Ended how) {
     end_.refused = Refusal{
         Refusal::Kind::not_ready,
         fmt::format("generate: service unavailable: {}; ask again when others are done", how.what)};
+  // Agents read in it whether to ask for less.
+  if (how.too_long)
+    end_.refused = Refusal{Refusal::Kind::too_long,
+                           fmt::format("generate: the prompt is too long: {}", how.what)};
   end_.what = std::move(how.what);
   end_.usage = {.prompt = prompt_tokens(),
                 .cached = !timeline_   ? 0

@@ -49,7 +49,8 @@ class DrawnGeneration : public Generation, protected Drawing {
   struct Ended {
     Reason reason;
     std::string what = {};
-    bool no_memory = false;  // failed: for want of memory, so another try makes sense
+    // failed: for want of memory, so another try makes sense; or for want of more than there is
+    bool no_memory = false, too_long = false;
   };
   virtual std::optional<Ended> ended() const = 0;        // nullopt: there is more to draw
   virtual void count(GenerationUsage& usage) const = 0;  // what was drawn

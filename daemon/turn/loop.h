@@ -86,6 +86,8 @@ class TurnLoop {
   std::int64_t n_least() const;
   // False: the turn has ended, and the transcript knows nothing of it.
   bool can_hold(std::int64_t n_prompt);
+  // The same of the memory, where much is said.
+  asio::awaitable<bool> memory_holds(std::vector<engine::Token> prompt);
   // The model reads the results of its calls and what is said to it; `with_task`: that is what it
   // has to do now.
   asio::awaitable<void> go_on(std::vector<std::string> results, std::vector<std::string> said,

@@ -229,9 +229,9 @@ asio::awaitable<bool> TurnLoop::fill(std::span<const engine::Token> ids) {
   usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(done.waited).count();
   prefill_ += done.ran;
   if (done.error) {
-    failure_ = done.error->code == engine::Errc::cancelled  ? protocol::reason::kCancelled
-               : done.error->code == engine::Errc::too_long ? protocol::reason::kContextFull
-                                                            : protocol::reason::kError;
+    // too_long too: not for the context, which holds it
+    failure_ = done.error->code == engine::Errc::cancelled ? protocol::reason::kCancelled
+                                                           : protocol::reason::kError;
     failure_message_ = done.error->message;
     usage_.prefilled += done.n_evaluated;
     co_return false;

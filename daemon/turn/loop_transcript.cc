@@ -6,6 +6,7 @@
 
 #include "daemon/protocol/turn_reasons.h"
 #include "daemon/turn/loop.h"
+#include "daemon/turn/prefill.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
 #include "engine/chat.h"
@@ -13,6 +14,7 @@
 namespace lares::daemon {
 namespace {
 
+constexpr std::size_t kMuchSaid = 16'384;  // bytes
 constexpr std::string_view kDoWhatWasAsked = "Now do what was asked last.";
 constexpr std::string_view kWait =
     "There is nothing to do yet: the user goes on with what follows.";
@@ -37,6 +39,14 @@ bool TurnLoop::can_hold(std::int64_t n_prompt) {
   return false;
 }
 
+asio::awaitable<bool> TurnLoop::memory_holds(std::vector<engine::Token> prompt) {
+  if (in_.said.text.size() < kMuchSaid) co_return true;
+  auto asking = may_have_room(host_, timeline_, shared_, prompt);
+  const engine::Result<> room = co_await std::move(asking);
+  if (!room) end(protocol::reason::kError, "read the prompt: " + room.error().message);
+  co_return room.has_value();
+}
+
 asio::awaitable<void> TurnLoop::go_on(std::vector<std::string> results,
                                       std::vector<std::string> said, bool with_task) {
   auto ids = behind_answer(results, said);
@@ -58,6 +68,15 @@ asio::awaitable<void> TurnLoop::go_on(std::vector<std::string> results,
     const std::string next(with_task ? kDoWhatWasAsked : kGoOn);
     if (!result_.reason.empty()) co_return;  // stopped: nothing is to be answered any more
     if (done == Shortened::asked) ids = behind_answer({}, {next});
+  }
+  if (with_task) {
+    std::vector<engine::Token> whole = transcript_.ids;
+    whole.insert(whole.end(), ids.begin(), ids.end());
+    auto asking = memory_holds(std::move(whole));
+    if (!co_await std::move(asking)) {
+      leave_unread();
+      co_return;
+    }
   }
   append(ids);
 }

@@ -151,4 +151,23 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
   co_return out;
 }
 
+asio::awaitable<engine::Result<>> may_have_room(EngineHost& host,
+                                                std::unique_ptr<engine::Timeline>& timeline,
+                                                std::shared_ptr<SharedBeginning> shared,
+                                                std::span<const engine::Token> ids) {
+  const EngineHost::Person waits(host);
+  const auto nothing = [](const engine::DrawsBetweenLayers&) { return std::int64_t{0}; };
+  const auto ask = [&](std::int64_t) -> engine::Result<> {
+    const bool made = !timeline;
+    make(*host.engine(), timeline, shared.get(), ids);
+    auto room = timeline->expect(std::ssize(ids));
+    if (made) timeline = nullptr;  // when it is evaluated there may be a longer beginning
+    if (!room && room.error().code != engine::Errc::too_long) return {};
+    return room;
+  };
+  const std::stop_token never;
+  auto asking = host.run_between(never, nothing, ask);
+  co_return co_await std::move(asking);
+}
+
 }  // namespace lares::daemon

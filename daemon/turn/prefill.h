@@ -38,4 +38,11 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
                                    std::span<const engine::Token> ids, std::stop_token stop,
                                    OnPrefill on_prefill);
 
+// Whether there will ever be room for `ids`, as far as that is known before any is evaluated: an
+// error is too_long.
+asio::awaitable<engine::Result<>> may_have_room(EngineHost& host,
+                                                std::unique_ptr<engine::Timeline>& timeline,
+                                                std::shared_ptr<SharedBeginning> shared,
+                                                std::span<const engine::Token> ids);
+
 }  // namespace lares::daemon

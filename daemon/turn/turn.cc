@@ -88,7 +88,9 @@ asio::awaitable<void> TurnLoop::begin() {
     co_await std::move(summing);
   } else if (!in_.beginning.segments.empty()) {
     const auto ids = tokens_of(in_.beginning);
-    if (can_hold(static_cast<std::int64_t>(ids.size()))) append(ids);
+    if (!can_hold(static_cast<std::int64_t>(ids.size()))) co_return;
+    auto asking = memory_holds(ids);
+    if (co_await std::move(asking)) append(ids);
   } else if (can_hold(n_least())) {
     std::vector<std::string> said = co_await what_happened();
     said.push_back(in_.said.whole());

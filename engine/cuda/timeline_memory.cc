@@ -97,6 +97,10 @@ std::uint64_t DeviceTimeline::host_bytes(std::int64_t size, int n_rows) const {
 
 Result<> DeviceTimeline::host_room(std::uint64_t more, const std::string& what) {
   if (more == 0 || (memory_->bytes_max() == 0 && more <= kRoomChecked)) return {};
+  if (auto ever = may_ever_fit(*memory_, more, what); !ever) {
+    memory_->refused();
+    return ever;
+  }
   if (!memory_->fits(more) && give_back(Give::rings)) memory_->show_freed();
   return memory_->make_room(more, this, what);
 }

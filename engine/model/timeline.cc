@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "engine/model/bounds.h"
+#include "engine/model/memory/available_memory.h"
+#include "engine/model/memory/size_text.h"
 
 namespace lares::engine {
 namespace {
@@ -26,6 +28,17 @@ struct InCompany {
 };
 
 }  // namespace
+
+Result<> may_ever_fit(const SequenceMemory& memory, std::uint64_t bytes, const std::string& what) {
+  const bool bounded = memory.bytes_max() > 0;
+  const std::uint64_t most = bounded ? memory.bytes_max() : machine_bytes();
+  if (bytes <= most) return {};
+  return tl::unexpected(
+      Error{Errc::too_long,
+            fmt::format("{}: it takes {}, and {} {}; {}shorten the prompt", what, size_text(bytes),
+                        bounded ? "all sequences together may take" : "the machine has",
+                        size_text(most), bounded ? "raise the memory limit, or " : "")});
+}
 
 ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context,
                              int chunk, const DraftOptions& drafts,
@@ -390,9 +403,25 @@ std::uint64_t ModelTimeline::missing_beside_snapshots(std::int64_t from, std::in
   return bytes + drafter_.missing_bytes(from, size, from_ ? &from_->copy_index() : nullptr);
 }
 
+// What `size` tokens take, those of a beginning that is shared too.
+std::uint64_t ModelTimeline::bytes_at_least(std::int64_t size) const {
+  const PageLayout& layout = state_.pages().layout();
+  return static_cast<std::uint64_t>((size + layout.tokens - 1) / layout.tokens) * layout.bytes +
+         State::bytes(weights_, forward_.exact(), 0, chunk_) +
+         static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) * sizeof(float) +
+         static_cast<std::uint64_t>(size) * sizeof(Token);
+}
+
 // From arithmetic, before anything is evaluated.
-Result<> ModelTimeline::make_room(std::uint64_t more, const std::string& what) {
+Result<> ModelTimeline::make_room(std::uint64_t more, const std::string& what,
+                                  std::uint64_t in_all) {
   if (more == 0 || (memory_->bytes_max() == 0 && more <= kRoomChecked)) return {};
+  if (in_all > 0) {
+    if (auto ever = may_ever_fit(*memory_, std::max(more, in_all), what); !ever) {
+      memory_->refused();
+      return ever;
+    }
+  }
   return memory_->make_room(more, this, what);
 }
 
@@ -439,7 +468,8 @@ Result<> ModelTimeline::expect(std::int64_t n_tokens) {
   const std::int64_t from = to_go_on_from(std::min(std::ssize(tokens()), n_tokens - 1));
   if (n_tokens <= from) return {};
   return make_room(missing_bytes(from, n_tokens, 1),
-                   fmt::format("evaluate a prompt of {} tokens", n_tokens));
+                   fmt::format("evaluate a prompt of {} tokens", n_tokens),
+                   bytes_at_least(n_tokens));
 }
 
 Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
@@ -453,7 +483,8 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   generated_from_ = prompt.size();
   drop_ahead();
   if (const auto room = make_room(missing_bytes(to_go_on_from(prompt), size, 1),
-                                  fmt::format("evaluate a prompt of {} tokens", size));
+                                  fmt::format("evaluate a prompt of {} tokens", size),
+                                  bytes_at_least(size));
       !room)
     return tl::unexpected(room.error());
   planned_ = size;

@@ -22,6 +22,9 @@ inline constexpr int kHeadRows = 32;  // of several sequences, whose logits are 
 // Bytes of caches, from which on a prompt asks whether they are there
 inline constexpr std::uint64_t kRoomChecked = 64u << 20;
 
+// too_long, with the numbers: `what` takes more than there would be without any other sequence.
+Result<> may_ever_fit(const SequenceMemory& memory, std::uint64_t bytes, const std::string& what);
+
 // Where sequences may take so much memory and no more, one that waits may be asked for what it has.
 // It then goes on as if it had not been, after what it takes to make that again.
 class ModelTimeline : public Timeline, public Rests, private SequenceHolder {
@@ -69,7 +72,8 @@ class ModelTimeline : public Timeline, public Rests, private SequenceHolder {
   std::int64_t to_go_on_from(std::span<const Token> prompt) const;
   std::uint64_t missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const;
   std::uint64_t missing_beside_snapshots(std::int64_t from, std::int64_t size, int n_rows) const;
-  Result<> make_room(std::uint64_t more, const std::string& what);
+  std::uint64_t bytes_at_least(std::int64_t size) const;
+  Result<> make_room(std::uint64_t more, const std::string& what, std::uint64_t in_all = 0);
   std::int64_t size_when_drawn() const;
   std::uint64_t bytes_to_draw() const;
   void plan_draw();

@@ -30,19 +30,33 @@ class Memory(NanoCase):
         self.assertLessEqual(sequences["bytes"], sequences["bytesMax"])
         self.assertEqual(sequences.get("refused", 0), 0)
 
-    def test_who_has_no_room_is_told_to_come_again(self):
+    # That one that only waits for others is told to come again: generator_test.cc.
+    def test_what_never_has_room_is_refused_with_the_numbers(self):
         text = " ".join(WORDS * 6000)
         messages = [{"role": "user", "content": text}]
-        for path, body, kind in (("/v1/chat/completions", {"messages": messages}, "server_error"),
-                                 ("/v1/messages", {"messages": messages, "max_tokens": 2}, "overloaded_error"),
-                                 ("/v1/responses", {"input": text}, "server_error"),
-                                 ("/v1/completions", {"prompt": text, "max_tokens": 2}, "server_error")):
+        for path, body in (("/v1/chat/completions", {"messages": messages}), ("/v1/messages", {"messages": messages, "max_tokens": 2}),
+                           ("/v1/responses", {"input": text}), ("/v1/completions", {"prompt": text, "max_tokens": 2})):
             connection = UnixConnection(self.socket, timeout=240)
             response = connection.ask("POST", path, {"model": "deepseek-v4-flash", **body})
             error = json.loads(response.read())["error"]
-            self.assertEqual((response.status, response.getheader("Retry-After"), error["type"]), (503, "5", kind), error)
-            self.assertRegex(error["message"], r"service unavailable: .* it takes \S+ MB more, and of the \S+ MB that sequences may take")
+            self.assertEqual((response.status, response.getheader("Retry-After"), error["type"]), (400, None, "invalid_request_error"), error)
+            self.assertRegex(error["message"], r"^generate: the prompt is too long: evaluate a prompt of \d+ tokens: it takes \S+ MB, "
+                             r"and all sequences together may take \S+ MB; raise the memory limit, or shorten the prompt$")
             connection.close()
+
+    def test_a_turn_that_never_has_room_ends_and_keeps_nothing_of_it(self):
+        root = os.path.join(self.home, "small")
+        os.mkdir(root)
+        client = Client(self.socket)
+        self.addCleanup(client.close)
+        client.sock.settimeout(240)
+        session = client.call("session/create", root=root)["sessionId"]
+        client.call("session/subscribe", sessionId=session)
+        client.call("prompt/send", sessionId=session, id="p1", content=" ".join(WORDS * 6000), mode="ask")
+        ended = client.until("turn/ended", turnId=1)[-1]["params"]
+        self.assertEqual(ended["reason"], "error")
+        self.assertRegex(ended["message"], r"^read the prompt: evaluate a prompt of \d+ tokens: it takes \S+ MB, and all sequences together may take ")
+        self.assertEqual(client.call("session/get", sessionId=session).get("contextTokens", 0), 0)
 
 
 class Sessions(NanoCase):

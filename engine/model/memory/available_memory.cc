@@ -9,14 +9,24 @@
 
 namespace lares::engine {
 
-std::uint64_t available_bytes() {
-  std::uint64_t free = std::numeric_limits<std::uint64_t>::max();
+namespace {
+
+std::uint64_t meminfo_bytes(const char* name) {
+  std::uint64_t bytes = std::numeric_limits<std::uint64_t>::max();
   std::ifstream meminfo("/proc/meminfo");
   std::string key;
   for (std::uint64_t kb = 0; meminfo >> key;
        meminfo.ignore(std::numeric_limits<std::streamsize>::max(), '\n'))
-    if (key == "MemAvailable:" && meminfo >> kb) free = kb * 1024;
-  return std::min(free, kernels::cgroup_memory_left());
+    if (key == name && meminfo >> kb) bytes = kb * 1024;
+  return bytes;
 }
+
+}  // namespace
+
+std::uint64_t available_bytes() {
+  return std::min(meminfo_bytes("MemAvailable:"), kernels::cgroup_memory_left());
+}
+
+std::uint64_t machine_bytes() { return meminfo_bytes("MemTotal:"); }
 
 }  // namespace lares::engine

@@ -10,4 +10,7 @@ namespace lares::engine {
 // number where nothing is known.
 std::uint64_t available_bytes();
 
+// Bytes of the machine, whoever has them. The greatest number where nothing is known.
+std::uint64_t machine_bytes();
+
 }  // namespace lares::engine

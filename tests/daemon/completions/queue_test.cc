@@ -160,5 +160,18 @@ TEST_F(QueueTest, WhoHasNoMemoryIsRefusedForNow) {
       });
 }
 
+// No other try makes sense: agents read in it that they must ask for less.
+TEST_F(QueueTest, WhatNoMemoryEverHoldsIsTooLong) {
+  run({{.text = "x", .fail_sync = 0, .fails_with = engine::Errc::too_long}},
+      [](Generator& g) -> asio::awaitable<void> {
+        auto asking = ask(g, user("x"));
+        const Answered a = co_await std::move(asking);
+        if (!a.end.refused) co_return ADD_FAILURE();
+        EXPECT_EQ(a.end.refused->kind, Refusal::Kind::too_long);
+        EXPECT_EQ(a.end.refused->message,
+                  "generate: the prompt is too long: the script fails here");
+      });
+}
+
 }  // namespace
 }  // namespace lares::daemon

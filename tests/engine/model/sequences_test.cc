@@ -298,10 +298,10 @@ TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   for (const Token token : tokens(50'000, 6)) more.push_back(token);
   const auto refused = t->sync(more, {}, [&](std::int64_t, std::int64_t) { told = true; });
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().code, Errc::no_memory);
+  EXPECT_EQ(refused.error().code, Errc::too_long);
   EXPECT_THAT(refused.error().message,
               AllOf(HasSubstr("evaluate a prompt of 50504 tokens: it takes "),
-                    HasSubstr("MB that sequences may take"), HasSubstr("are held by 1 of them"),
+                    HasSubstr("all sequences together may take "),
                     HasSubstr("raise the memory limit"), Not(HasSubstr("\n"))));
   EXPECT_FALSE(told);
   EXPECT_EQ(memory->report().refused, 1);
@@ -311,6 +311,20 @@ TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   ASSERT_TRUE(plain->sync(tokens(500, 5), {}, {}));
   EXPECT_EQ(draw(*plain, 4), before);
   EXPECT_EQ(draw(*plain, 4), draw(*t, 4));  // and goes on
+}
+
+// What it holds already counts: it would never fit, though what is missing would.
+TEST_P(Sequences, WhatFitsOnlyWithoutItsBeginningNeverFits) {
+  const auto memory = std::make_shared<SequenceMemory>(one(1100) * 5 / 4, 3600s);
+  auto t = timeline(memory);
+  const auto text = tokens(2000, 5);
+  ASSERT_TRUE(t->sync(std::span(text).first(1000), {}, {}));
+  EXPECT_EQ(t->expect(2000).error().code, Errc::too_long);
+  EXPECT_EQ(t->sync(text, {}, {}).error().code, Errc::too_long);
+  auto other = timeline(memory);
+  EXPECT_EQ(other->expect(1000).error().code, Errc::no_memory) << "it fits when the first has gone";
+  t = nullptr;
+  EXPECT_TRUE(other->expect(1000));
 }
 
 TEST_P(Sequences, ABeginningReadBackIsRefusedWhereThereIsNoRoom) {

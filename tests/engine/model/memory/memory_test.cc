@@ -415,7 +415,7 @@ TEST(Memory, APromptThatHasNoRoomIsRefusedBeforeItIsBegun) {
   EXPECT_TRUE(timeline->expect(500));
   const auto room = timeline->expect(900'000);
   ASSERT_FALSE(room);
-  EXPECT_EQ(room.error().code, Errc::no_memory);
+  EXPECT_EQ(room.error().code, Errc::too_long);
   EXPECT_THAT(room.error().message, HasSubstr("evaluate a prompt of 900000 tokens: it takes "));
   EXPECT_TRUE(timeline->tokens().empty());
   EXPECT_TRUE(timeline->sync(std::vector<Token>{11, 12, 13}, {}, {}));
