@@ -13,6 +13,19 @@
 #include "daemon/turn/shorten.h"
 
 namespace lares::daemon {
+namespace {
+
+constexpr std::size_t kBesidePromptBytes = 2048;  // a title, a turn's beginning, a note
+
+// Of a prompt, of its turn's beginning, and of what takes it back where it is refused after all:
+// with room for all of that, no prompt is on the disk that nobody wants any more.
+std::size_t bytes_of_taking(const protocol::PromptAccepted& accepted) {
+  return protocol::dump(protocol::to_json(accepted)).size() +
+         2 * protocol::dump(accepted.id).size() + kBesidePromptBytes;
+}
+
+}  // namespace
+
 asio::awaitable<Reply<>> Session::set_title(std::string title) {
   const auto self = shared_from_this();
   const std::string line = title_of(title);
@@ -105,12 +118,15 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     full.retry_after_ms = 1000;
     co_return tl::unexpected(std::move(full));
   }
+  const protocol::PromptAccepted accepted{
+      .id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode};
+  if (const auto room = journal_.reserve(bytes_of_taking(accepted)); !room) fail(room.error());
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
   if (info_.title.empty()) {
     info_.title = title_of(prompt.content);
     fact(protocol::SessionUpdated{.title = info_.title});
   }
-  fact(protocol::PromptAccepted{
-      .id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
+  fact(accepted);
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
   refused_.erase(prompt.id);
   if (std::exchange(put_away_, false)) info_.closed = false;
@@ -119,7 +135,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (delivery == "interrupt") interrupt(0);
   start_next();
   if (!failure_.empty()) {  // it fits on the disk, and its turn's beginning does not
-    refused_.insert(prompt.id);
+    refuse(prompt.id);
     co_return tl::unexpected(unwritten());
   }
   protocol::PromptSendResult result{
@@ -130,10 +146,26 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (result.turn_id == 0 && steers(prompts_.back())) result.turn_id = turn_->id;
   // Where something else could not be written meanwhile, this is promised all the same.
   if (!co_await synced()) {
-    refused_.insert(prompt.id);
+    const Prompt* const p = prompt_of(prompt.id);
+    if (p && p->turn_id != 0)
+      refused_.insert(prompt.id);  // what has begun does not begin again by itself
+    else
+      refuse(prompt.id);
     co_return tl::unexpected(unwritten());
   }
   co_return result;
+}
+
+// Behind what failed, which is not in the journal, or is and may be on no disk: no gap either way.
+void Session::refuse(const std::string& prompt_id) {
+  refused_.insert(prompt_id);
+  Prompt* const p = prompt_of(prompt_id);
+  if (!p || p->delivered) return;
+  const std::string why = std::exchange(failure_, "");
+  fact(protocol::PromptWithdrawn{.id = prompt_id});
+  if (!failure_.empty()) return;  // recover() tries again
+  p->delivered = true;
+  failure_ = why;
 }
 
 void Session::start_next() {

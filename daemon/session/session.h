@@ -259,6 +259,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // which these are the frames.
   void recover(const std::vector<std::string>& frames);
   void withdraw_refused();
+  // Of one whose sender is told that it cannot be written: also where this daemon dies before it
+  // can.
+  void refuse(const std::string& prompt_id);
   void forget();
   void tell_known_results();
 

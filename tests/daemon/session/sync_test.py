@@ -16,7 +16,7 @@ from daemon_case import DaemonCase, main
 
 # Writes down how long a file was when it was synced, and what is written to it by offset. Where there is the file that
 # LARES_TEST_FAIL_SYNC names, it goes and the sync of a journal fails;
-# where there is the one that LARES_TEST_FAIL_REWOUND names, the write of session/rewound.
+# where there is the one that LARES_TEST_FAIL_REWOUND or LARES_TEST_FAIL_STARTED names, the write of session/rewound or of turn/started.
 COUNTER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -55,7 +55,8 @@ int fdatasync(int fd) {
 }
 ssize_t pwrite(int fd, const void* bytes, size_t n, off_t at) {
   char path[512];
-  if (memmem(bytes, n, "session/rewound", 15) && unlink(getenv("LARES_TEST_FAIL_REWOUND")) == 0) {
+  if ((memmem(bytes, n, "session/rewound", 15) && unlink(getenv("LARES_TEST_FAIL_REWOUND")) == 0) ||
+      (memmem(bytes, n, "turn/started", 12) && unlink(getenv("LARES_TEST_FAIL_STARTED")) == 0)) {
     errno = EIO;
     return -1;
   }
@@ -72,7 +73,7 @@ class SyncTest(DaemonCase):
         if not shutil.which("cc"):
             self.skipTest("no C compiler")
         source, self.library, self.synced = (os.path.join(self.home, name) for name in ("synced.c", "synced.so", "synced"))
-        self.written, self.fail_sync, self.fail_rewound = (self.synced + end for end in ("-written", "-fail", "-fail-rewound"))
+        self.written, self.fail_sync, self.fail_rewound, self.fail_started = (self.synced + end for end in ("-written", "-fail", "-fail-rewound", "-fail-started"))
         with open(source, "w", encoding="utf-8") as f:
             f.write(COUNTER)
         subprocess.run(["cc", "-shared", "-fPIC", source, "-o", self.library, "-ldl"], check=True)
@@ -80,7 +81,8 @@ class SyncTest(DaemonCase):
     def start(self, *answers):
         script = [a if isinstance(a, dict) else {"text": a} for a in answers]
         self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=self.library, LARES_TEST_SYNCED=self.synced,
-                             LARES_TEST_WRITTEN=self.written, LARES_TEST_FAIL_SYNC=self.fail_sync, LARES_TEST_FAIL_REWOUND=self.fail_rewound)
+                             LARES_TEST_WRITTEN=self.written, LARES_TEST_FAIL_SYNC=self.fail_sync, LARES_TEST_FAIL_REWOUND=self.fail_rewound,
+                             LARES_TEST_FAIL_STARTED=self.fail_started)
         return self.connect()
 
     def size(self, s):
@@ -148,6 +150,34 @@ class SyncTest(DaemonCase):
         self.assertEqual(c.answer(again)["turnId"], 3)
         self.assertEqual(c.until("turn/ended", turnId=3)[-1]["params"]["reason"], "end_turn")
         self.assertEqual(self.prompt(c, s, "Go on.", id="p2")["turnId"], 3)  # delivered once
+
+    def test_a_prompt_that_was_refused_does_not_run_in_the_next_daemon(self):
+        for waits in (False, True):
+            with self.subTest(waits=waits):
+                gate = self.gate()
+                c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": gate})
+                s = self.session(c)
+                self.prompt(c, s, "Go.", id="p1")
+                c.until("turn/ended")
+                delivery = "start"
+                if waits:  # behind a turn, and its sync fails
+                    self.prompt(c, s, "Go on.", id="p2")
+                    c.until("session/state", state="prefill")
+                    delivery = "queue"
+                self.assertTrue(self.is_synced(s, self.size(s)))
+                open(self.fail_sync if waits else self.fail_started, "w", encoding="utf-8").close()
+                with self.assertRaisesRegex(Refused, "Input/output error"):
+                    self.prompt(c, s, "Never.", id="no", delivery=delivery)
+                self.daemon.kill()
+                c = self.start("hm</think>Three.")
+                c.call("session/subscribe", sessionId=s, after=-1)
+                turn = self.prompt(c, s, "And now?", id="p3")["turnId"]
+                self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
+                events = c.call("session/history", sessionId=s)["events"]
+                self.assertEqual([e["params"]["promptId"] for e in events if e["method"] == "turn/started"], ["p1"] + ["p2"] * waits + ["p3"])
+                self.assertEqual([e["params"]["id"] for e in events if e["method"] == "prompt/withdrawn"], ["no"])
+                os.remove(gate)
+                self.daemon.stop()
 
     def test_files_that_went_back_come_back_where_that_cannot_be_written_down(self):
         c = self.start(self.bash("mkdir d; echo x > d/x; echo beta > a.txt"), "hm</think>Done.")
