@@ -171,4 +171,56 @@ asio::awaitable<Reply<>> Session::take_back_cut_off(protocol::SessionRewindResul
   co_return Reply<>();
 }
 
+// Behind the last turn, for whoever looks at the session.
+void Session::tell_cut_off(const std::vector<std::string>& frames) {
+  const auto& cut_off = turn_log_.going_back();
+  if (!cut_off || cut_off->changes.empty()) return;
+  const Json told{{"told", true}};
+  const auto last = std::ranges::find_if(frames.rbegin(), frames.rend(), [](const auto& frame) {
+    return frame.starts_with(fmt::format(R"({{"method":"{}",)", kGoingBack));
+  });
+  if (last != frames.rend() && last->find(protocol::dump(told)) != std::string::npos) return;
+  const std::size_t n = cut_off->changes.size();
+  item_completed(
+      {.id = fmt::format("{}.back{}", info_.n_turns, journal_.size()),
+       .turn_id = info_.n_turns,
+       .kind = "note",
+       .text = fmt::format("the daemon died while the session was rewound to before turn {}: some "
+                           "of {} file{} may have gone back; `lares rewind --undo` brings {} back, "
+                           "`lares rewind` rewinds again, and the next prompt brings {} back first",
+                           cut_off->turn_id, n, n == 1 ? "" : "s", n == 1 ? "it" : "them",
+                           n == 1 ? "it" : "them")});
+  record(kGoingBack, told);
+}
+
+asio::awaitable<std::string> Session::settle_cut_off() {
+  if (!turn_log_.going_back()) co_return "";
+  const std::string what = fmt::format(
+      "take back the rewinding to before turn {}, which was cut off",
+      turn_log_.going_back()->turn_id);
+  protocol::SessionRewindResult result;
+  auto taking = take_back_cut_off(result);
+  const auto taken = co_await std::move(taking);
+  if (!taken) co_return what + ": " + taken.error().message;
+  std::string stay;
+  if (!result.not_done.empty()) {
+    const auto& last = result.not_done.back();
+    const std::size_t n_more = result.not_done.size() - 1;
+    stay = fmt::format("{}{} did not: {}", last.path,
+                       n_more == 0 ? "" : fmt::format(" and {} more", n_more), last.why);
+  }
+  if (turn_log_.going_back())
+    co_return fmt::format(
+        "{}: its files were to come back, and {}; put that right, and send the prompt again", what,
+        stay);
+  if (result.changes.empty() && stay.empty()) co_return "";  // no file had gone back
+  const std::size_t n = result.changes.size();
+  item_completed({.id = fmt::format("{}.back{}", turn_->id, journal_.size()),
+                  .turn_id = turn_->id,
+                  .kind = "note",
+                  .text = fmt::format("{}: {} file{} came back{}", what, n, n == 1 ? "" : "s",
+                                      stay.empty() ? "" : "; " + stay)});
+  co_return "";
+}
+
 }  // namespace lares::daemon

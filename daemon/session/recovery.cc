@@ -39,6 +39,9 @@ void Session::restore(std::string_view payload, std::int64_t seq) {
     }
   };
   if (method == kAppended || method == kShortened) {
+    // Of a journal in which a turn began without it
+    if (const auto ids = params.find("ids"); ids != params.end() && !ids->empty())
+      turn_log_.not_going_back();
     if (method == kShortened) {
       Transcript anew{.vocabulary = transcript_.vocabulary};
       turn_log_.shortened(std::exchange(transcript_, std::move(anew)));
@@ -79,6 +82,7 @@ void Session::restore(std::string_view payload, std::int64_t seq) {
     return;
   }
   if (method == kGoingBack) {
+    if (params.contains("told")) return;
     if (auto going = going_back_at(params))
       turn_log_.going_back(std::move(*going));
     else

@@ -91,6 +91,7 @@ tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionW
     session->record(kRepaired, {{"note", session->repair_}});
   }
   session->mend("the daemon died during this turn");
+  session->tell_cut_off(payloads);
   return session;
 }
 

@@ -314,6 +314,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // Of a rewinding that was cut off on the way; nothing to do where none was.
   // Where files could not be written it stays to be taken back, and they are the last not done.
   asio::awaitable<Reply<>> take_back_cut_off(protocol::SessionRewindResult& result);
+  void tell_cut_off(const std::vector<std::string>& frames);  // once, after a restart
+  // Before a turn does anything. Why its files cannot come back; empty: nothing is left to settle.
+  asio::awaitable<std::string> settle_cut_off();
   // `all`: but for those that somebody changed since
   asio::awaitable<Reply<std::string>> take_back(TurnLog::Undo undo,
                                                 protocol::SessionRewindResult& result,

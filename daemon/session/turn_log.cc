@@ -7,7 +7,6 @@ namespace lares::daemon {
 
 void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript, std::size_t frame) {
   cuts_.clear();
-  going_back_.reset();
   turns_.push_back({.id = turn_id,
                     .frame = frame,
                     .n_ids = transcript.ids.size(),

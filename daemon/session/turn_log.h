@@ -72,7 +72,7 @@ class TurnLog {
   };
   void going_back(GoingBack now) { going_back_ = std::move(now); }
   void not_going_back() { going_back_.reset(); }  // the files are as before it
-  // Until the turns are cut, or another begins.
+  // Until the turns are cut, or the files are as before it.
   const std::optional<GoingBack>& going_back() const { return going_back_; }
 
   // The turns from this one on go, with what the transcript had of them; they come back with the

@@ -141,6 +141,10 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     co_return TurnResult{
         protocol::reason::kError, "load the model: " + world_.host->state().message, {}};
 
+  auto settling = settle_cut_off();
+  if (const std::string why = co_await std::move(settling); !why.empty())
+    co_return TurnResult{protocol::reason::kError, why, {}};
+
   make_toolbox();
   TurnInput input{.turn_id = turn_id,
                   .said = {prompt->send.id, prompt->send.content, "", ""},

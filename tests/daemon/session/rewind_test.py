@@ -6,6 +6,7 @@ import concurrent.futures
 import glob
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -129,7 +130,7 @@ class RewindTest(DaemonCase):
         n = 400
         folder = os.path.join(self.root, "d")
         made = lambda: {name: self.read("d/" + name) for name in (os.listdir(folder) if os.path.isdir(folder) else ()) if not name.startswith(".")}
-        for then in ("rewind", "keep", "undo", "write", "unwritable"):
+        for then in ("rewind", "keep", "undo", "write", "unwritable", "prompt", "unwritable prompt"):
             with self.subTest(then=then):
                 c = self.start(self.bash(f"mkdir d; for i in $(seq {n}); do echo $i > d/f$i; done"), "hm</think>Done.")
                 s = self.session(c, noSandbox=True)
@@ -142,6 +143,12 @@ class RewindTest(DaemonCase):
                 self.daemon.kill()
                 self.assertLess(len(made()), n)
                 c = self.start("hm</think>Other.")
+                if then.endswith("prompt"):
+                    self.a_prompt_settles_it(c, s, folder, unwritable=then != "prompt")
+                    self.assertEqual(made(), whole)
+                    self.daemon.stop()
+                    shutil.rmtree(folder, ignore_errors=True)
+                    continue
                 if then == "write":  # that stays, whatever comes back
                     lost = min(whole.keys() - made().keys())
                     self.write("d/" + lost, "hours of my own work\n")
@@ -175,6 +182,38 @@ class RewindTest(DaemonCase):
                 c.call("session/rewind", sessionId=s, turnId=1)
                 self.daemon.stop()
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def a_prompt_settles_it(self, c, s, folder, unwritable):
+        """What a rewinding that was cut off has done is told once, and comes back before anything else is done."""
+        notes = lambda: [e["params"]["item"]["text"] for e in c.call("session/history", sessionId=s)["events"]
+                         if e["method"] == "item/completed" and e["params"]["item"]["kind"] == "note"]
+        died = r"^the daemon died while the session was rewound to before turn 1: some of 400 files may have gone back; `lares rewind --undo` brings them back"
+        self.assertEqual(len([n for n in notes() if re.match(died, n)]), 1, notes())
+        self.daemon.kill()
+        c = self.start("hm</think>Other.")
+        c.call("session/subscribe", sessionId=s, after=-1)
+        self.assertEqual(len([n for n in notes() if re.match(died, n)]), 1, notes())
+        turn = 2
+        if unwritable:
+            shutil.rmtree(folder, ignore_errors=True)
+            self.write("d", "in the way\n")
+            c.call("prompt/send", sessionId=s, id="p2", content="Go on.")
+            ended = c.until("turn/ended", turnId=turn)[-1]["params"]
+            self.assertEqual(ended["reason"], "error")
+            self.assertRegex(ended["message"], r"^take back the rewinding to before turn 1, which was cut off: its files were to come back, and d/f\d+ and 399 more did not: .*; put that right, and send the prompt again$")
+            os.remove(folder)
+            turn = 3
+        c.call("prompt/send", sessionId=s, id="p3", content="Go on.")
+        self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
+        back = [n for n in notes() if re.match(r"^take back the rewinding to before turn 1, which was cut off: \d+ files came back$", n)]
+        self.assertEqual(len(back), 1, notes())
+        self.daemon.kill()
+        c = self.start("hm</think>More.")
+        c.call("session/subscribe", sessionId=s, after=-1)
+        before = notes()
+        c.call("prompt/send", sessionId=s, id="p4", content="Go on.")
+        self.assertEqual(c.until("turn/ended", turnId=turn + 1)[-1]["params"]["reason"], "end_turn")
+        self.assertEqual(notes(), before)  # it is settled
 
     def test_a_command_that_changed_nothing_hides_nobodys_edits(self):
         c = self.start(self.create("new"), self.create("both"), self.bash("true"), "hm</think>Done.")

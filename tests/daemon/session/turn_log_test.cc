@@ -125,17 +125,18 @@ TEST(TurnLog, KnowsWhatItsCallsFoundAndLeft) {
   EXPECT_TRUE(none.turns().empty());
 }
 
-TEST(TurnLog, ForgetsWhatWentBackWhereThatIsDoneOrATurnBegins) {
+TEST(TurnLog, KnowsWhatWentBackUntilThatIsDoneOrTakenBack) {
   Shortened s;
   const TurnLog::GoingBack going{.turn_id = 2, .undo = {"before", {"a.txt"}}, .changes = {}};
-  for (const bool done : {true, false}) {
+  for (const bool done : {false, true}) {
     s.log.going_back(going);
+    s.log.begin(done ? 5 : 4, s.now);  // which settles it first
     ASSERT_TRUE(s.log.going_back());
     EXPECT_EQ(s.log.going_back()->undo.snapshot, "before");
     if (done)
       s.log.cut(3, s.now, going.undo);
     else
-      s.log.begin(4, s.now);
+      s.log.not_going_back();
     EXPECT_FALSE(s.log.going_back());
   }
 }
