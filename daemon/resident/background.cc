@@ -16,6 +16,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kYield{20};  // before it looks again whether people wait
+constexpr std::chrono::milliseconds kLookForRoom{200};
 
 // When it goes, nobody goes on with `timeline` for now, if that is one.
 class Spare {
@@ -60,7 +61,15 @@ asio::awaitable<void> Background::run() {
     while (std::exchange(more_, false)) {
       if (!host_.engine() || host_.engine()->prefix_format().page_tokens == 0) break;
       if (const auto base = beginnings_->unfinished()) {
-        if (co_await evaluate(base)) more_ = true;
+        const std::int64_t before = beginnings_->evaluated(*base);
+        auto evaluating = evaluate(base);
+        const Step how = co_await std::move(evaluating);
+        if (beginnings_->evaluated(*base) > before) leaves_room_for_ = kLeaveRoomFor;
+        if (how == Step::no_room) {
+          auto waiting = until_room(base);
+          co_await std::move(waiting);
+        }
+        if (how != Step::failed) more_ = true;
       } else if (scrub_.asked || Clock::now() >= scrub_due_) {
         if (co_await scrub_one()) more_ = true;
       }
@@ -69,6 +78,23 @@ asio::awaitable<void> Background::run() {
     log_.event("background_failed", {{"root", root_}, {"why", e.what()}});
   }
   working_ = false;
+}
+
+// Until others gave memory back, somebody came, or the base is not wanted any more.
+asio::awaitable<void> Background::until_room(std::shared_ptr<const Base> base) {
+  const auto not_before = Clock::now() + leaves_room_for_;
+  leaves_room_for_ = std::min<Clock::duration>(2 * leaves_room_for_, kLeaveRoomMax);
+  auto held = host_.engine()->memory().sequences;
+  bool given = false;
+  asio::steady_timer timer(io_);
+  while (!more_ && !host_.stopping() && beginnings_->wants(*base)) {
+    timer.expires_after(kLookForRoom);
+    co_await timer.async_wait(asio::use_awaitable);
+    const auto now = host_.engine()->memory().sequences;
+    given = given || now.bytes < held.bytes || now.n < held.n;
+    held = now;
+    if (given && Clock::now() >= not_before) co_return;
+  }
 }
 
 asio::awaitable<void> Background::pause() {
@@ -132,13 +158,13 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
   if (n && !kept)
     log_.event("background_no_room",
                {{"root", root_}, {"tokens", timeline->tokens().size()}, {"of", tokens.size()}});
-  if (!n || !kept) co_return Step::failed;
-  co_return Step::done;
+  if (n ? !kept : n.error().code == engine::Errc::no_memory) co_return Step::no_room;
+  co_return n ? Step::done : Step::failed;
 }
 
-// Up to the end of the base, or until it is no longer wanted. False: the engine cannot, such as for
-// want of memory, and is not to be asked again before something has happened.
-asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
+// Done: up to the end of the base, or until it is no longer wanted. Failed: the engine cannot, and
+// is not to be asked again before somebody comes.
+asio::awaitable<Background::Step> Background::evaluate(std::shared_ptr<const Base> base) {
   const auto total = static_cast<std::int64_t>(base->tokens.size());
   std::unique_ptr<engine::Timeline> timeline;
   {
@@ -146,17 +172,18 @@ asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
     co_await kept_->resume(base, beginnings_);
   }
   while (beginnings_->evaluated(*base) < total) {
-    if (!beginnings_->wants(*base)) co_return true;
+    if (!beginnings_->wants(*base)) co_return Step::done;
     const std::int64_t evaluated = beginnings_->evaluated(*base),
                        at = timeline ? std::ssize(timeline->tokens()) : -1;
     const Step step = co_await this->step(timeline, base->tokens, total, /*offers=*/true);
-    if (step == Step::failed) co_return false;
-    // A place that it does not get past would be tried for ever
+    if (step == Step::failed || step == Step::no_room) co_return step;
+    // A place that it does not get past would be tried for ever: what it evaluated was given up
+    // again.
     if (step == Step::done && std::ssize(timeline->tokens()) == at &&
         beginnings_->evaluated(*base) <= evaluated)
-      co_return false;
+      co_return Step::no_room;
   }
-  co_return true;
+  co_return Step::done;
 }
 
 // The next of the extents on disk. False: there is no more to do now.
@@ -185,7 +212,7 @@ asio::awaitable<bool> Background::scrub_one() {
     if (!beginnings_->wants(*kept.base)) co_return false;  // nobody does: the repository was let go
     const auto began = Clock::now();
     const Step step = co_await this->step(timeline, tokens, next->end, /*offers=*/false);
-    if (step == Step::failed) {
+    if (step == Step::failed || step == Step::no_room) {
       if (scrub_.asked) scrub_.found = "the engine could not evaluate it again";
       scrub_.asked = false;
       co_return false;

@@ -25,6 +25,10 @@ namespace lares::daemon {
 inline constexpr int kScrubShare = 100;
 inline constexpr std::chrono::minutes kScrubAfter{10};
 
+// Where there is no room it leaves what others give back to others for so long, twice as long each
+// time that there is none all the same.
+inline constexpr std::chrono::milliseconds kLeaveRoomFor{1000}, kLeaveRoomMax{64'000};
+
 class Background : public std::enable_shared_from_this<Background> {
  public:
   Background(asio::any_io_executor io, EngineHost& host, const Log& log, std::string root,
@@ -49,9 +53,10 @@ class Background : public std::enable_shared_from_this<Background> {
 
  private:
   asio::awaitable<void> run();
-  asio::awaitable<bool> evaluate(std::shared_ptr<const Base> base);
+  enum class Step { done, waits, no_room, failed };
+  asio::awaitable<Step> evaluate(std::shared_ptr<const Base> base);
+  asio::awaitable<void> until_room(std::shared_ptr<const Base> base);
   asio::awaitable<bool> scrub_one();
-  enum class Step { done, waits, failed };
   asio::awaitable<Step> step(std::unique_ptr<engine::Timeline>& timeline,
                              std::span<const engine::Token> tokens, std::int64_t end, bool offers);
   asio::awaitable<void> pause();
@@ -66,6 +71,7 @@ class Background : public std::enable_shared_from_this<Background> {
   Scrub scrub_;
   std::weak_ptr<const Base> scrub_base_;
   std::chrono::steady_clock::time_point scrub_due_ = std::chrono::steady_clock::now() + kScrubAfter;
+  std::chrono::steady_clock::duration leaves_room_for_ = kLeaveRoomFor;
 };
 
 }  // namespace lares::daemon

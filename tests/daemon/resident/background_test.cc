@@ -22,6 +22,7 @@ class BackgroundTest : public ResidentCase {};
 struct Full {
   std::atomic<std::int64_t> n_max = 0;
   std::atomic<int> n_refused = 0;
+  std::atomic<std::uint64_t> held = 1000;  // bytes, by all sequences
 };
 class FullTimeline final : public engine::Timeline {
  public:
@@ -56,6 +57,11 @@ class FullEngine final : public engine::Engine {
     return std::make_unique<FullTimeline>(of_->timeline(std::move(from)), full_);
   }
   engine::PrefixFormat prefix_format() const override { return of_->prefix_format(); }
+  engine::MemoryUse memory() const override {
+    engine::MemoryUse use;
+    use.sequences.bytes = full_.held;
+    return use;
+  }
 
  private:
   const std::unique_ptr<engine::Engine> of_;
@@ -83,6 +89,29 @@ TEST_F(BackgroundTest, ABaseThatHasNoRoomIsNotEvaluatedAgainAndAgain) {
         full.n_max = std::int64_t{1} << 40;
         co_await begun(resident);
         co_await at_rest(resident);
+      },
+      [&](std::unique_ptr<engine::Engine> of) {
+        return std::make_unique<FullEngine>(std::move(of), full);
+      });
+}
+
+// Nobody comes.
+TEST_F(BackgroundTest, ABaseThatHadNoRoomGoesOnWhenMemoryIsGivenBack) {
+  for (int i = 0; i < 4; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 100));
+  Full full;
+  full.n_max = kSmallMarkEvery;
+  with_engine(
+      [&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+        co_await begun(resident);
+        co_await until(resident, [&](const auto& r) { return full.n_refused > 0 && !r.looking; });
+        full.n_max = std::int64_t{1} << 40;
+        asio::steady_timer timer(co_await asio::this_coro::executor);
+        timer.expires_after(kLeaveRoomFor / 2);  // it has begun to wait
+        co_await timer.async_wait(asio::use_awaitable);
+        full.held = 500;
+        const auto report = co_await until(
+            resident, [](const auto& r) { return r.evaluated == r.base_tokens; });
+        EXPECT_EQ(report.evaluated, report.base_tokens);
       },
       [&](std::unique_ptr<engine::Engine> of) {
         return std::make_unique<FullEngine>(std::move(of), full);
