@@ -148,6 +148,10 @@ void fill(scmp_filter_ctx filter, bool shared) {
   for (unsigned family = 0; family < 64; ++family)
     if (family != AF_UNIX && family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
       refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT, {low32(0, family)});
+  // The kernel makes two of any family, for which it may load a module, before it says that they
+  // come in no pairs.
+  refuse(filter, SCMP_SYS(socketpair), "socketpair", EAFNOSUPPORT,
+         {SCMP_CMP64(0, SCMP_CMP_NE, AF_UNIX)});
   // Of netlink only ROUTE (0), which getifaddrs needs.
   refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT,
          {low32(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0)});

@@ -432,6 +432,11 @@ const std::map<std::string, std::function<int()>>& attempts() {
     {"vsock-high-bits",
      [] { return outcome(::syscall(SYS_socket, (1ul << 40) | AF_VSOCK, SOCK_STREAM, 0)); }},
     {"alg-socket", [] { return outcome(::socket(AF_ALG, SOCK_SEQPACKET, 0)); }},
+    {"pair-of-a-family",
+     [] {
+       int pair[2];
+       return outcome(::socketpair(AF_INET, SOCK_STREAM, 0, pair));
+     }},
     {"bluetooth-socket", [] { return outcome(::socket(AF_BLUETOOTH, SOCK_RAW, 0)); }},
     {"key-socket", [] { return outcome(::socket(AF_KEY, SOCK_RAW, 2)); }},
     {"audit-netlink", [] { return outcome(::socket(AF_NETLINK, SOCK_RAW, 9)); }},

@@ -110,6 +110,7 @@ constexpr Attempt kAttempts[] = {
     {"vsock", "EAFNOSUPPORT"},
     {"vsock-high-bits", "EAFNOSUPPORT"},
     {"alg-socket", "EAFNOSUPPORT"},
+    {"pair-of-a-family", "EAFNOSUPPORT"},  // EOPNOTSUPP without: it was made
     {"bluetooth-socket", "EAFNOSUPPORT"},
     {"key-socket", "EAFNOSUPPORT"},
     {"audit-netlink", "EAFNOSUPPORT", Control::always},
