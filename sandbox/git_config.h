@@ -1,5 +1,6 @@
 // A git configuration that a command wrote, judged: whether git, run in that repository by the
-// user, would run what it names.
+// user, would run what it names. Read here and not by libgit2, as in tools/git: that follows
+// includes, refuses a file for a line that it cannot read, and knows no other reading but its own.
 #pragma once
 
 #include <string>
