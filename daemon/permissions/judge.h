@@ -44,7 +44,9 @@ struct JudgedCall {
 // Rules that deny come before those that ask, and those before the ones that allow; a script is
 // allowed by rules only when each of its commands is, and its text says what it runs. What would
 // lose work that only git has (destructive_run.h) is always asked for: bash, and the command that
-// `test` finds. Reads files.
+// `test` finds. Also `git reset --hard` in the sandbox, where it fails at a .git that is read-only:
+// which repository a shell is in, and what an earlier command has made of git there (GIT_DIR, a
+// function of that name), its next command's text does not say. Reads files.
 Judgement judge(std::string_view policy, const std::vector<protocol::PermissionRule>& rules,
                 const JudgedCall& call);
 
