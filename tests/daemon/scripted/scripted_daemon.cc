@@ -1,9 +1,10 @@
 // laresd with a scripted model: scripted_daemon SOCKET STATE_DIR SCRIPT. SCRIPT is a JSON array of
 // answers:
-//   {"text": "...", "openEnded": false, "failAt": -1, "gate": "FIFO", "step": 0, "others": [[AT,
-//   "...", LOGPROB]]}
+//   {"text": "...", "openEnded": false, "failAt": -1, "gate": "FIFO", "step": 0, "us": 0, "others":
+//   [[AT, "...", LOGPROB]]}
 // gate: the answer begins when somebody opens the FIFO for writing; step: of a session, from 1,
-// whichever comes to it next; 0: any step; others: at token AT it could have said that, too, or
+// whichever comes to it next; 0: any step; us: before each token it waits so long; others: at token
+// AT it could have said that, too, or
 // {"fail": "why"} alone: the model cannot be loaded; or "prompts" instead of all that: the prompts
 // say what is answered to them, or "files": it writes the file that is asked for with whatever tool
 // a client has; {"files": {"us": 0, "broken": 0}}: with these mishaps
@@ -128,6 +129,8 @@ int main(int argc, char** argv) {
       if (const std::string gate = answer.value("gate", ""); !gate.empty()) {
         play.at_sync = [gate] { std::ifstream(gate).get(); };
       }
+      if (const std::chrono::microseconds pause(answer.value("us", 0)); pause.count() > 0)
+        play.before_token = [pause](std::int64_t) { std::this_thread::sleep_for(pause); };
       for (const auto& other : answer.value("others", nlohmann::json::array()))
         play.others[other.at(0)] = {other.at(1), other.at(2)};
       plays.push_back(std::move(play));
