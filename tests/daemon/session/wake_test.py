@@ -20,6 +20,8 @@ class WakeTest(unittest.TestCase):
         self.addCleanup(remove_home, self.home)
         self.root = os.path.join(self.home, "repo")
         os.makedirs(os.path.join(self.root, ".git"))
+        with open(os.path.join(self.root, "await"), "w") as f:
+            f.write('until [ -e "end-$1" ]; do sleep 0.05; done\n')
         self.daemon = None
         self.addCleanup(lambda: self.daemon and self.daemon.stop())
 
@@ -37,15 +39,18 @@ class WakeTest(unittest.TestCase):
         c.call("session/subscribe", sessionId=s, interactive=interactive)
         return s
 
-    def job(self, name, after="0.3"):
-        """A call that leaves a job behind, which makes a file when it ends."""
-        return "hm</think>Begun." + call("bash", command=f"(sleep {after}; echo {name} is built; touch {name}) & echo begun")
+    def job(self, name):
+        """A call that leaves a job behind, which makes a file when it ends: after ends()."""
+        return "hm</think>Begun." + call("bash", command=f"(sh await {name}; echo {name} is built; touch {name}) & echo begun")
 
     def prompt(self, c, s, id, *answers, **more):
         return c.call("prompt/send", sessionId=s, id=id, content="Build it.\n" + say(*answers), **more).get("turnId", 0)
 
     def turn(self, c, s, id, *answers, **more):
         return c.until("turn/ended", sessionId=s, turnId=self.prompt(c, s, id, *answers, **more))
+
+    def ends(self, name):
+        self.touch("end-" + name)
 
     def built(self, name):
         while not os.path.exists(os.path.join(self.root, name)):
@@ -61,6 +66,7 @@ class WakeTest(unittest.TestCase):
         c = self.start()
         s = self.session(c)
         self.turn(c, s, "a", self.job("one"), "hm</think>I wait for it.", "hm</think>It is built.")
+        self.ends("one")
         seen = c.until("turn/ended", sessionId=s, turnId=2)
         accepted = [m["params"] for m in seen if m["method"] == "prompt/accepted"]
         self.assertEqual([a["delivery"] for a in accepted], ["wake"])
@@ -87,20 +93,24 @@ class WakeTest(unittest.TestCase):
             answers += [self.job(name), "hm</think>Waiting."]
         self.turn(c, s, "a", *answers)
         notes = []
-        for turn in (2, 3, 4):
+        for turn, name in ((2, "one"), (3, "two"), (4, "three")):
+            self.ends(name)
             notes.append(len(self.items(c.until("turn/ended", sessionId=s, turnId=turn), "note")))
         self.assertEqual(notes, [1, 1, 2])  # the last says that it is the last
+        self.ends("four")
         self.built("four")
         time.sleep(LOOKS)
         self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 4)
         seen = self.turn(c, s, "b", self.job("five"), "hm</think>Waiting.", "hm</think>Five.")
         self.assertIn("four is built", "".join(self.items(seen, "note")))  # nothing was lost
+        self.ends("five")
         self.assertEqual(self.items(c.until("turn/ended", sessionId=s, turnId=6), "text"), ["Five."])
 
     def test_where_nobody_is_there_it_waits_for_whoever_comes(self):
         c = self.start()
         s = self.session(c, interactive=False)
         self.turn(c, s, "a", self.job("one"), "hm</think>Waiting.", "hm</think>Somebody came.")
+        self.ends("one")
         self.built("one")
         time.sleep(LOOKS)
         self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
@@ -116,6 +126,7 @@ class WakeTest(unittest.TestCase):
             del os.environ["LARES_TEST_WAKE"]
         s = self.session(c)
         self.turn(c, s, "a", self.job("one"), "hm</think>Waiting.", "hm</think>Not said.")
+        self.ends("one")
         self.built("one")
         time.sleep(LOOKS)
         self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
@@ -123,25 +134,29 @@ class WakeTest(unittest.TestCase):
         self.daemon.start("prompts")
         c = self.connect()
         stopped, plans = self.session(c), self.session(c)
-        self.turn(c, plans, "a", self.job("two", after="1.5"), "hm</think>Waiting.", "hm</think>Not said.")
+        self.turn(c, plans, "a", self.job("two"), "hm</think>Waiting.", "hm</think>Not said.")
         c.call("session/policy", sessionId=plans, policy="plan")
         slow = {"text": "hm</think>" + " ".join(f"word{k}" for k in range(4000)), "us": 1000}
-        self.prompt(c, stopped, "a", self.job("three", after="1.5"), slow)
+        self.prompt(c, stopped, "a", self.job("three"), slow)
         c.until("item/delta", sessionId=stopped, field="text")
         c.until("turn/step", sessionId=stopped)
         c.until("item/delta", sessionId=stopped, field="text")
         c.call("turn/interrupt", sessionId=stopped)
         c.until("turn/ended", sessionId=stopped, reason="cancelled")
-        self.built("two")
-        self.built("three")
+        for name in ("two", "three"):
+            self.ends(name)
+            self.built(name)
         time.sleep(LOOKS)
         self.assertEqual([c.call("session/get", sessionId=x)["nTurns"] for x in (stopped, plans)], [1, 1])
 
     def test_a_job_of_a_questions_shell_begins_no_turn_and_the_next_question_hears_of_it(self):
         c = self.start()
         s = self.session(c)
-        job = "hm</think>Begun." + call("bash", command="(sleep 0.2; echo looked; touch /tmp/looked) & echo begun")
+        job = "hm</think>Begun." + call("bash", command="(sh await look; echo looked) & echo begun")
         self.turn(c, s, "a", job, "hm</think>I wait for it.", mode="ask")
+        self.ends("look")
+        while c.call("session/jobs", sessionId=s).get("jobs"):
+            time.sleep(0.02)
         time.sleep(LOOKS)
         self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
         work = self.turn(c, s, "b", "hm</think>Nothing new.")
@@ -160,9 +175,9 @@ class WakeTest(unittest.TestCase):
         c = self.start()
         s = self.session(c)
         self.assertEqual(c.call("session/jobs", sessionId=s).get("jobs", []), [])
-        self.turn(c, s, "a", self.job("never", after="300"), "hm</think>I wait for it.", "hm</think>Not said.")
+        self.turn(c, s, "a", self.job("never"), "hm</think>I wait for it.", "hm</think>Not said.")
         (job,) = c.call("session/jobs", sessionId=s)["jobs"]
-        self.assertIn("sleep 300; echo never is built", job["command"])
+        self.assertIn("sh await never; echo never is built", job["command"])
         self.assertLess(abs(time.time() - job["beganMs"] / 1000), 60)
         self.assertEqual(command_of(job["hostPid"]), "bash")
         self.assertIn(job["hostPid"], descendants(self.daemon.process.pid))
@@ -175,13 +190,14 @@ class WakeTest(unittest.TestCase):
         self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
         seen = self.turn(c, s, "b", "hm</think>So." + call("bash", command="echo on"), "hm</think>I see.")
         output = [m["params"]["item"]["output"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
-        self.assertRegex(output[0], rf"^on\n\[background job {job['pid']} was stopped by the user: .*sleep 300")
+        self.assertRegex(output[0], rf"^on\n\[background job {job['pid']} was stopped by the user: .*never is built")
 
     def test_who_begins_a_turn_meanwhile_has_one_of_their_own(self):
         c = self.start()
         s = self.session(c)
         slow = {"text": "hm</think>" + " ".join(f"word{k}" for k in range(1000)), "us": 1000}
         self.turn(c, s, "a", self.job("one"), "hm</think>Waiting.", slow)
+        self.ends("one")
         c.until("turn/started", sessionId=s, turnId=2)
         self.prompt(c, s, "b", "hm</think>For you.", delivery="start")
         self.assertEqual(c.until("turn/ended", sessionId=s, turnId=2)[-1]["params"]["reason"], "end_turn")
@@ -193,7 +209,7 @@ class WakeTest(unittest.TestCase):
         c = self.start()
         closed, rewound = self.session(c), self.session(c)
         for s in (closed, rewound):
-            self.turn(c, s, "a", self.job("never", after="300"), "hm</think>Waiting.", "hm</think>Not said.")
+            self.turn(c, s, "a", self.job("never"), "hm</think>Waiting.", "hm</think>Not said.")
         time.sleep(LOOKS)  # they are looked at
         c.call("session/rewind", sessionId=rewound)
         c.call("session/close", sessionId=closed)
