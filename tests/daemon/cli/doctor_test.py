@@ -51,7 +51,7 @@ class DoctorTest(CliCase):
         with socket.socket(socket.AF_UNIX) as other:  # which hangs up on whoever comes
             other.bind(self.socket)
             other.listen()
-            other.settimeout(20)
+            other.settimeout(60)
 
             def answer():
                 try:

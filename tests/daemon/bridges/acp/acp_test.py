@@ -291,11 +291,15 @@ class AcpTest(AcpCase):
         self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["output"], "red")
 
     def test_a_second_prompt_steers_the_turn(self):
-        self.script(bash("sleep 1"), THINK + "both")
+        self.script(bash("while ! test -e go; do sleep 0.05; done"), THINK + "both")
         editor, session = self.begin()
         first = editor.prompt(session, "begin")
         editor.until_update("tool_call_update", status="in_progress")
         second = editor.prompt(session, "and this")
+        client = self.client()
+        client.call("session/subscribe", sessionId=session, after=0)
+        client.until("prompt/accepted", content="and this")
+        self.write("go", "")
         self.assertEqual([editor.answer(n) for n in (first, second)], [{"stopReason": "end_turn"}] * 2)
         history = self.client().call("session/history", sessionId=session)["events"]
         self.assertEqual([e["params"]["item"]["text"] for e in history if e["params"].get("item", {}).get("kind") == "user"], ["begin", "and this"])
@@ -611,19 +615,20 @@ class AcpTest(AcpCase):
             editor.answer(n)
 
     def test_loading_a_session_again_does_not_stop_its_turn(self):
-        self.script(bash("sleep 1"), THINK + "went on")
+        self.script(bash("while ! test -e go; do sleep 0.05; done"), THINK + "went on")
         editor, session = self.begin()
         n = editor.prompt(session, "begin")
         editor.until_update("tool_call_update", status="in_progress")
         editor.call("session/resume", sessionId=session, cwd=self.root, mcpServers=[])
         self.assertEqual(editor.answer(n), {"stopReason": "cancelled"})  # nobody waits for it any more
+        self.write("go", "")
         editor.until_update("agent_message_chunk")
         self.assertEqual(editor.text(), "went on")
 
     def test_an_idle_editor_waits_for_a_daemon_and_starts_none(self):
         editor, session = self.begin()
         pid = self.shut_down()
-        while os.path.exists(f"/proc/{pid}/exe") and self.socket_is_there():
+        while os.path.exists(f"/proc/{pid}/exe") or self.socket_is_there():
             pass
         self.start(THINK + "back")  # by hand, when it has ended
         self.assertNotEqual(self.client().greeting["pid"], pid)
