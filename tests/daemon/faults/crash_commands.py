@@ -10,7 +10,7 @@ import time
 from client import Refused, call, say
 from crash_actors import RecordingClient
 
-GONE_SECONDS_MAX = 20  # for processes that were killed
+GONE_SECONDS_MAX = 60  # for processes that were killed
 
 
 class Command:

@@ -245,7 +245,7 @@ class FullDiskTest(DiskCase):
         s = self.session(c)
         self.write("big.txt", BIG)
         look = "hm</think>Look." + call("str_replace_editor", command="view", path=os.path.join(self.root, "big.txt"))
-        turn = c.call("prompt/send", sessionId=s, id="a", content="Go.\n" + say({"text": look, "us": 3000}))["turnId"]
+        turn = c.call("prompt/send", sessionId=s, id="a", content="Go.\n" + say({"text": look, "us": 10_000}))["turnId"]
         c.until("item/started")
         make_room = fill(self.state)
         ended = c.until("turn/ended", turnId=turn)[-1]["params"]  # at the latest for what the model would read of the file

@@ -321,7 +321,7 @@ class TurnsTest(DaemonCase):
         items = [m["params"]["item"] for m in c.until("turn/ended", turnId=3) if m["method"] == "item/completed"]
         self.assertEqual([(i["kind"], i["text"]) for i in items if i["kind"] in ("note", "text")],
                          [("note", "the skill .claude/skills/bad/SKILL.md is not used: it does not begin with a line ---, its description and another ---"), ("text", "Without it.")])
-        slow = {"text": "x</think>" + call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b"), "us": 2000}
+        slow = {"text": "x</think>" + call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b"), "us": 6000}
         self.prompt(c, s, f"[[say {json.dumps([slow])}]]\n", id="p4")
         self.prompt(c, s, "/own steering", id="p5", delivery="steer")
         texts = [m["params"]["item"]["text"] for m in c.until("turn/ended", turnId=4) if m["method"] == "item/completed" and m["params"]["item"]["kind"] in ("user", "text")]
