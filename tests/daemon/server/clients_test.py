@@ -34,7 +34,7 @@ class ClientsTest(DaemonCase):
     def silent(self):
         s = socket.socket(socket.AF_UNIX)
         self.addCleanup(s.close)
-        s.settimeout(20)
+        s.settimeout(60)
         s.connect(self.daemon.socket)
         return s
 
@@ -90,7 +90,7 @@ class ClientsTest(DaemonCase):
         for _ in range(4):
             half.send(long)
         half.sock.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while c.call("server/status")["nClients"] > 1:
             self.assertLess(time.monotonic(), deadline, "they keep their places")
             time.sleep(0.1)
@@ -125,7 +125,7 @@ class ClientsTest(DaemonCase):
         self.assertGreater(time.monotonic() - began, 10)
 
     def test_silent_connections_are_bounded_and_end(self):
-        self.start_with(LARES_TEST_CLIENTS="4", LARES_TEST_FIRST_BYTE_MS="700")
+        self.start_with(LARES_TEST_CLIENTS="4", LARES_TEST_FIRST_BYTE_MS="2500")
         before = self.n_descriptors()
         silent = [self.silent() for _ in range(200)]
         last = closed(silent[-1])  # at once
@@ -133,10 +133,10 @@ class ClientsTest(DaemonCase):
         self.assertLessEqual(self.n_descriptors(), before + 4 + 32 + 8)  # kClientsToldApartMax, and what else it may have opened
         self.assertEqual(closed(silent[0]), b"")  # after its time
         self.assertEqual(self.connect().call("ping"), {})
-        self.assertIn('why="it said nothing" ms=700', self.logged())
+        self.assertIn('why="it said nothing" ms=2500', self.logged())
 
     def test_who_has_said_something_may_be_silent(self):
-        self.start_with(LARES_TEST_FIRST_BYTE_MS="300")
+        self.start_with(LARES_TEST_FIRST_BYTE_MS="1500")
         c, half = self.connect(), self.silent()
         half.sendall(b'{"jsonrpc"')
         self.assertEqual(closed(self.silent()), b"")  # for as long as one that says nothing may stay
