@@ -9,6 +9,8 @@ import termios
 import time
 import unicodedata
 
+WITHIN = 60  # seconds, for what comes at once where nothing else runs
+
 
 def columns(char):
     if unicodedata.combining(char) or char == "\u200d":
@@ -218,7 +220,7 @@ class Terminal:
         self.screen.feed(data[:cut].decode(errors="replace"))
         return True
 
-    def until(self, seen, timeout=8):
+    def until(self, seen, timeout=WITHIN):
         """Waits until the screen, with what scrolled off it, shows a pattern or satisfies a function of it; returns its text."""
         deadline = time.monotonic() + timeout
         test = seen if callable(seen) else lambda text: re.search(seen, text, re.S)
@@ -249,7 +251,7 @@ class Terminal:
                 self.status = os.waitstatus_to_exitcode(status)
         return self.status is not None
 
-    def wait(self, timeout=8):
+    def wait(self, timeout=WITHIN):
         """The exit status; reads on meanwhile, so that the program can write."""
         deadline = time.monotonic() + timeout
         while not self.ended():

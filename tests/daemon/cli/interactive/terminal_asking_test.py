@@ -23,6 +23,7 @@ class TerminalAskingTest(TerminalCase):
         t.until(r"what is it \(when this turn has ended\)")
         t.write(CTRL_C)
         t.until("interrupting")
+        self.wait_until_it_stops()
         self.open_gate()
         t.until("interrupted · .*› /ask what is it$")
         t.write(CTRL_C)

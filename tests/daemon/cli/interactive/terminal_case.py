@@ -3,6 +3,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
@@ -65,6 +66,11 @@ class TerminalCase(unittest.TestCase):
     def open_gate(self):
         with open(self.gate, "w") as f:
             f.write("x")
+
+    def wait_until_it_stops(self):
+        """What a terminal says of an interrupt the daemon may not have heard of yet."""
+        while self.listed()[0]["state"] != "stopping":
+            time.sleep(0.02)
 
     def prompts(self, but=None):
         """What reached the daemon, as (content, delivery, mode), of the newest session but that one."""

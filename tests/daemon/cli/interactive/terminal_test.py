@@ -202,7 +202,7 @@ class TerminalTest(TerminalCase):
             return base64.b64decode(re.findall(rb"\x1b\]52;c;([^\a]*)\a", t.bytes)[-1]).decode()
         self.assertEqual(copied(), "# A *title*\n\n- raw")
         t.write("More.\r")
-        t.until(r"finished.*finished.*› ?$", timeout=20)
+        t.until(r"finished.*finished.*› ?$")
         t.write("/copy\r")
         t.until("copied the first 73,999 of 74,101 bytes")
         self.assertEqual(copied(), long[:73999])
@@ -257,7 +257,7 @@ class TerminalTest(TerminalCase):
         for prompt, answer in (("Make it gamma.\\\rNow.", "First"), ("/ask Is it " + "very " * 20 + "good?", "Second")):
             t.write(prompt + "\r")
             t.until(answer + r"\..*finished.*› ?$")
-        turns = r"  1 +\d+s  Make it gamma\. Now\. · 1 file\n  2 +\d+s  /ask Is it (very )+v?e?r?y?…\n.*which one\? › ?$"
+        turns = r"  1 +\d+\w  Make it gamma\. Now\. · 1 file\n  2 +\d+\w  /ask Is it (very )+v?e?r?y?…\n.*which one\? › ?$"
         for none in ("q\r", "n\r", "\r", "\x1b", CTRL_C):
             t.write("/rewind\r")
             t.until(turns)
@@ -309,7 +309,7 @@ class TerminalTest(TerminalCase):
         t = self.open()
         for none in ("q\r", "n\r", "\x1b"):
             t.write("/sessions\r")
-            t.until(r"  1 +\d+s  Topic 16\..* 15 +\d+\w  Topic 2\.\nand 2 more: .*which one\? › ?$")
+            t.until(r"  1 +\d+\w  Topic 16\..* 15 +\d+\w  Topic 2\.\nand 2 more: .*which one\? › ?$")
             t.write(none)
             t.until("nothing was picked\n› ?$")
             t.write("/help\r")
@@ -330,7 +330,7 @@ class TerminalTest(TerminalCase):
             t.write("/new\r")
             t.until("begins a new session.*› ?$")
         t.write("/sessions\r")
-        t.until(r"\n  1 +\d+s  Three\. x{30,}… · runs\n  2 +\d+s  Two\. · asks\n  3 +\d+s  One\.\n.*which one\? › ?$")
+        t.until(r"\n  1 +\d+\w  Three\. x{30,}… · runs\n  2 +\d+\w  Two\. · asks\n  3 +\d+\w  One\.\n.*which one\? › ?$")
         t.write("\r")
         self.open_gate()
         t.until("nothing was picked")
@@ -359,7 +359,7 @@ class TerminalTest(TerminalCase):
         t.write("Do it.\r")
         t.until("Well.*finished.*› ?$")
         t.write("/output\r")
-        text = t.until(r"› /output\n.*\n8000\n.*› ?$", timeout=20).split("› /output\n")[1]
+        text = t.until(r"› /output\n.*\n8000\n.*› ?$").split("› /output\n")[1]
         self.assertIn("\n" + "\n".join(str(n) for n in range(1, 8001)) + "\n[exit code: 3]\n", text)
         self.leave(t)
 
@@ -371,8 +371,8 @@ class TerminalTest(TerminalCase):
         t.write("Do it.\r")
         t.until(r"Both run\..*finished.*› ?$")
         t.write("/jobs\r")
-        text = t.until(r"\n +\d+ +\d+s  sleep 1234\n +\d+ +\d+s  \( sleep 4321; echo never \)\n/jobs PID stops one[^\n]*\n› ?$")
-        pid = re.search(r"\n +(\d+) +\d+s  \( sleep 4321", text)[1]
+        text = t.until(r"\n +\d+ +\d+\w  sleep 1234\n +\d+ +\d+\w  \( sleep 4321; echo never \)\n/jobs PID stops one[^\n]*\n› ?$")
+        pid = re.search(r"\n +(\d+) +\d+\w  \( sleep 4321", text)[1]
         t.write("/status\r")
         t.until(r"jobs +2 in the background; /jobs lists them\n› ?$")
         t.write("/jobs 1234\r")
@@ -499,7 +499,7 @@ class TerminalTest(TerminalCase):
         t.write("The second topic.\r")
         t.until("Answer two.*finished")
         t.write("/sessions\r")
-        t.until(r"1 +\d+s  The second topic\. \(this one\)\n +2 +\d+s  The first topic\..*which one\? › ?$")
+        t.until(r"1 +\d+\w  The second topic\. \(this one\)\n +2 +\d+\w  The first topic\..*which one\? › ?$")
         t.write("2\r")
         t.until("session .* 1 turn .*› The first topic.*Answer one.*› ?$")
         t.write("More of it.\r")
