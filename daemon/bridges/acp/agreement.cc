@@ -98,8 +98,8 @@ Agreement::Standing Agreement::of(const std::string& path, const std::string& he
     if (known->agreed == text_is) return Standing::stale;
     if (decoded) return Standing::parted;
     const bool over_it = known->disk == disk_is;
-    if (!over_it && (known->over.empty() || !has_changes(known->over, shown, text)))
-      return Standing::parted;
+    if (!over_it && (!known->over || !has_changes(*known->over, shown, text)))
+      return known->edited == disk_is ? Standing::behind : Standing::parted;
     know({path, over_it ? known->agreed : tools::blob_sha(shown), std::move(disk_is),
           std::move(shown)});
     return Standing::unsaved;
@@ -112,7 +112,15 @@ Agreement::Standing Agreement::of(const std::string& path, const std::string& he
 void Agreement::edited(const std::string& path, const std::string& before,
                        const std::string& after) {
   Known* const known = find(path);
-  if (known && !before.empty() && known->disk == before) known->disk = after, known->over.clear();
+  if (!known || before.empty()) return;
+  if (known->disk == before || known->edited == before) known->edited = after;
+}
+
+std::optional<std::string> Agreement::before_edits(const std::string& path,
+                                                   const std::string& disk) const {
+  const auto known = std::ranges::find(known_, path, &Known::path);
+  if (known == known_.end() || known->edited != tools::blob_sha(disk)) return std::nullopt;
+  return known->over;
 }
 
 Agreement::Known* Agreement::find(const std::string& path) {
@@ -130,7 +138,7 @@ void Agreement::know(Known known) {
 void Agreement::forget_texts() {
   std::size_t n_bytes = 0;
   for (Known& known : known_)
-    if ((n_bytes += known.over.size()) > kAgreedBytesMax) known.over = {};
+    if (known.over && (n_bytes += known.over->size()) > kAgreedBytesMax) known.over.reset();
 }
 
 }  // namespace lares::cli::acp

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <string>
 
 namespace lares::cli::acp {
@@ -20,6 +21,7 @@ class Agreement {
     same,     // the editor holds what is on disk
     stale,    // it holds what was on disk; nobody has written in it
     unsaved,  // the user's own, over what is on disk
+    behind,   // the user's own, over what was on disk before edits of ours that it has not got
     parted,   // the user's own, and the disk has, or may have, what the user did not see
   };
   // `changed_ns`: when the file's inode was written last, of the system's clock. Where nothing is
@@ -36,15 +38,19 @@ class Agreement {
   Standing of(const std::string& path, const std::string& held, const std::string& disk,
               std::int64_t changed_ns);
   // A call of ours has changed the file, of these names as git's blobs: not behind the editor's
-  // back, for it was asked before.
+  // back, for it was asked before. The user may still go on writing in what was there before.
   void edited(const std::string& path, const std::string& before, const std::string& after);
+  // What the editor's text is over, as shown, where edits of ours are all that made `disk` of it.
+  // Nothing: others wrote too, or it is not known any more.
+  std::optional<std::string> before_edits(const std::string& path, const std::string& disk) const;
 
  private:
   struct Known {
     std::string path;
     std::string agreed;  // the text at which both were alike, by its hash; empty: never seen
     std::string disk;    // the bytes on disk that the editor's text is over, by theirs
-    std::string over;    // themselves, as shown; empty: not known any more
+    std::optional<std::string> over;  // themselves, as shown; nothing: not known any more
+    std::string edited = {};  // the bytes that our edits made of `disk`, by their hash; empty: none
   };
   Known* find(const std::string& path);
   void know(Known known);

@@ -176,7 +176,8 @@ asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string
     if (standing == Standing::same || standing == Standing::stale) break;
     watch(path);
     open_[path] = *text;
-    held.text = std::move(*text), held.parted = standing == Standing::parted;
+    held.text = std::move(*text);
+    held.parted = standing == Standing::parted || standing == Standing::behind;
     if (!save || written || !writes_ || held.parted || muted()) co_return held;
     if (const auto now = on_disk(path); !now || now->bytes != disk->bytes) co_return held;
     auto writing = write(session_id, path, *held.text);
@@ -248,6 +249,7 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id,
       saved(path);
       continue;
     }
+    if (standing == Standing::unsaved) continue;  // it was read again, and has the edit
     const auto merged = with_edit(*text, change.diff);
     if (standing == Standing::stale &&
         (!merged || tools::shown_text(*merged) != tools::shown_text(disk->bytes)))

@@ -247,6 +247,20 @@ class AcpBuffersTest(AcpCase):
         self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt"), self.written(editor)), ("failed", "ALPHA\nbeta\n", []))
         self.assertTrue([n for n in editor.updates("notice") if "a.txt was changed on disk, and the editor holds another" in n["title"]])
 
+    def test_an_edit_is_not_written_over_by_a_text_that_was_typed_on_without_it(self):
+        path = os.path.join(self.root, "a.txt")
+        first = call("str_replace_editor", command="str_replace", path=path, old_str="alpha", new_str="ALPHA")
+        self.script(THINK + first, THINK + self.edit(), THINK + "Not done.")
+
+        def read(_):  # it does not read again what is edited on disk, and the user types on
+            return {"content": "alpha\nbeta\n" + ("mine\n" if self.read("a.txt").startswith("ALPHA") else "")}
+        can = {"fs": {"readTextFile": True, "writeTextFile": True}, "session": {"notices": {}}}
+        editor, session = self.begin(can=can, fs_read_text_file=read, fs_write_text_file=lambda p: self.write("a.txt", p["content"]) or {})
+        editor.answer(editor.prompt(session, "both"))
+        self.assertEqual([u["status"] for u in editor.updates("tool_call_update") if u.get("status") in ("completed", "failed")], ["completed", "failed"])
+        self.assertEqual((self.read("a.txt"), self.written(editor)), ("ALPHA\nbeta\n", []))
+        self.assertTrue([n for n in editor.updates("notice") if "a.txt was changed on disk, and the editor holds another" in n["title"]])
+
     def test_of_a_file_changed_since_the_start_and_not_seen_before_nothing_is_written_over(self):
         path = os.path.join(self.root, "a.txt")
         self.script(bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Not done.")

@@ -90,6 +90,31 @@ TEST(AcpAgreement, OurOwnEditsDoNotPartThem) {
   EXPECT_EQ(a.of("/r/a", "2 and mine\n", "3\n", kJustNow), parted);
 }
 
+TEST(AcpAgreement, WhoTypesOnInWhatWasThereBeforeOurEditsIsBehind) {
+  const std::string before = "a\nb\n", one = "A\nb\n", two = "A\nB\n";
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", before, before, kLongAgo), same);
+  EXPECT_EQ(a.before_edits("/r/a", before), std::nullopt) << "there were none";
+  a.edited("/r/a", tools::blob_sha(before), tools::blob_sha(one));
+  EXPECT_EQ(a.of("/r/a", before + "mine\n", one, kJustNow), behind);
+  a.edited("/r/a", tools::blob_sha(one), tools::blob_sha(two));
+  EXPECT_EQ(a.of("/r/a", before + "mine\n", two, kJustNow), behind);
+  EXPECT_EQ(a.before_edits("/r/a", two), "a\nb");
+  EXPECT_EQ(a.before_edits("/r/a", one), std::nullopt) << "somebody was between";
+  EXPECT_EQ(a.of("/r/a", before + "mine\n", two + "theirs\n", kJustNow), parted);
+  EXPECT_EQ(a.of("/r/a", before, two, kJustNow), stale);
+  EXPECT_EQ(a.of("/r/a", two + "mine\n", two, kJustNow), unsaved) << "read again, and typed on in";
+  EXPECT_EQ(a.before_edits("/r/a", two), std::nullopt) << "it has them";
+}
+
+TEST(AcpAgreement, AnEmptyFileIsKnownToo) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "", "", kLongAgo), same);
+  a.edited("/r/a", tools::blob_sha(""), tools::blob_sha("1\n"));
+  EXPECT_EQ(a.of("/r/a", "mine\n", "1\n", kJustNow), behind);
+  EXPECT_EQ(a.of("/r/a", "1\nmine\n", "1\n", kJustNow), unsaved);
+}
+
 TEST(AcpAgreement, OfUnknownFilesTheAgeSpeaks) {
   Agreement a;
   EXPECT_EQ(a.of("/r/a", "?\n", "1\n", kJustNow), parted);
