@@ -54,6 +54,17 @@ std::string ended_as(std::string text, const std::string& disk) {
   return text;
 }
 
+// Of whole lines.
+std::size_t find_lines(const std::string& text, const std::string& lines, std::size_t from) {
+  for (;; ++from) {
+    from = text.find(lines, from);
+    if (from == std::string::npos) return from;
+    const std::size_t end = from + lines.size();
+    const bool ends = lines.ends_with('\n') || end == text.size() || text[end] == '\n';
+    if (ends && (from == 0 || text[from - 1] == '\n')) return from;
+  }
+}
+
 // Off its first line, or its last; lines that both begin or end with.
 bool narrow(std::string& before, std::string& after) {
   const auto first = [](const std::string& s) {
@@ -91,11 +102,11 @@ std::optional<std::string> with_edit(const std::string& text, const std::string&
     std::size_t found = std::string::npos;
     for (;;) {  // with fewer lines around it, where those are not as they are on disk
       if (before.empty()) return std::nullopt;
-      found = out.find(before);
+      found = find_lines(out, before, 0);
       if (found != std::string::npos) break;
       if (!narrow(before, after)) return std::nullopt;
     }
-    if (out.find(before, found + 1) != std::string::npos) return std::nullopt;
+    if (find_lines(out, before, found + 1) != std::string::npos) return std::nullopt;
     out.replace(found, before.size(), after);
   }
   return hunks.empty() ? std::nullopt : std::optional(std::move(out));

@@ -36,6 +36,16 @@ TEST(AcpUnsaved, RefusesAnEditThatFitsTwice) {
             std::nullopt);
 }
 
+TEST(AcpUnsaved, TakesAnEditOfWholeLinesOnly) {
+  const std::string diff = tools::unified_diff("a", "x = 1;\nmax = 1;\n", "x = 2;\nmax = 1;\n",
+                                               1 << 20);
+  EXPECT_EQ(with_edit("x = 3;\nmax = 1;\n", diff), std::nullopt) << "max is another";
+  EXPECT_EQ(with_edit("max = 1;\nx = 1;\n", diff), "max = 1;\nx = 2;\n");
+  const std::string last = tools::unified_diff("a", "x = 1;\ny", "x = 1;\nz", 1 << 20);
+  EXPECT_EQ(with_edit("x = 2;\nyes\n", last), std::nullopt) << "yes is another";
+  EXPECT_EQ(with_edit("x = 2;\ny\nmine\n", last), "x = 2;\nz\nmine\n");
+}
+
 TEST(AcpUnsaved, RefusesWhatSaysNothing) { EXPECT_EQ(with_edit(kSaved, ""), std::nullopt); }
 
 TEST(AcpUnsaved, IsNotWhatTheUserSaid) {
