@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -65,6 +66,25 @@ std::size_t find_lines(const std::string& text, const std::string& lines, std::s
   }
 }
 
+// As the editor's text has it: with its byte order mark and line ends.
+std::string as_held(const std::string& shown, const std::string& held) {
+  std::string out(held.starts_with(tools::kBom) ? tools::kBom : "");
+  const bool returns = held.find("\r\n") != std::string::npos;
+  for (const char c : shown) {
+    if (c == '\n' && returns) out += '\r';
+    out += c;
+  }
+  return out;
+}
+
+// From `before`, as shown, to what is on disk, whole.
+std::string edits_since(const std::string& before, const std::string& disk,
+                        const std::string& held) {
+  const std::string now = tools::shown_text(disk);
+  return tools::unified_diff("", as_held(ended_as(before, now), held), as_held(now, held),
+                             std::numeric_limits<std::size_t>::max());
+}
+
 // Off its first line, or its last; lines that both begin or end with.
 bool narrow(std::string& before, std::string& after) {
   const auto first = [](const std::string& s) {
@@ -95,6 +115,7 @@ std::string_view without_unsaved(std::string_view prompt) {
 }
 
 std::optional<std::string> with_edit(const std::string& text, const std::string& unified) {
+  if (unified.find("\n[") != std::string::npos) return std::nullopt;  // all other lines are marked
   std::string out = text;
   const Json hunks = diffs_of("", unified, /*created=*/false);
   for (const Json& hunk : hunks) {
@@ -261,7 +282,10 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id,
       continue;
     }
     if (standing == Standing::unsaved) continue;  // it was read again, and has the edit
-    const auto merged = with_edit(*text, change.diff);
+    // All of them, for one before may not be in the text either; the diff told may be cut off
+    const auto before = agreement_.before_edits(path, disk->bytes);
+    const std::string edits = before ? edits_since(*before, disk->bytes, *text) : change.diff;
+    const auto merged = with_edit(*text, edits);
     if (standing == Standing::stale &&
         (!merged || tools::shown_text(*merged) != tools::shown_text(disk->bytes)))
       continue;

@@ -33,7 +33,7 @@ inline constexpr std::string_view kUnsavedBegins = "\n\n<unsaved-in-editor>\n",
 std::string_view without_unsaved(std::string_view prompt);
 
 // `text` with what is between `before` and `after` done to it as well: each hunk of a unified diff
-// where its old lines stand, exactly once. Nothing: some do not.
+// where its old lines stand, exactly once. Nothing: some do not, or the diff was cut off.
 std::optional<std::string> with_edit(const std::string& text, const std::string& unified);
 
 class Unsaved {

@@ -201,6 +201,35 @@ class AcpBuffersTest(AcpCase):
         self.assertIn("a.txt was edited on disk, and the editor's unsaved text is without the edit", editor.until_update("notice", severity="warning")["title"])
         self.assertEqual(self.read("a.txt"), "alpha\ngamma\nmine\n")
 
+    def test_an_edit_of_any_length_is_merged_whole_into_what_the_user_typed_meanwhile(self):
+        path = os.path.join(self.root, "a.txt")
+        long = "".join(f"line {n:05} of what the agent writes here\n" for n in range(1500))  # more than a diff that is shown
+        edit = call("str_replace_editor", command="str_replace", path=path, old_str="alpha\n", new_str="alpha\n" + long)
+        self.script(*[THINK + call("str_replace_editor", command="view", path=path), THINK + edit, THINK + "Done."] * 2)
+        for ends in ("\n", "\r\n"):
+            with self.subTest(ends=ends):
+                self.write("a.txt", "alpha\nbeta\n")
+                buffers = {path: "alpha\nbeta\nmine\n".replace("\n", ends)}
+
+                def read(params):
+                    if "line 00000" in self.read("a.txt") and "line 00000" not in buffers[path]:
+                        buffers[path] = "alpha\nbeta\nmine and more\n".replace("\n", ends)
+                    return {"content": buffers[path]}
+
+                def write(params):
+                    buffers[path] = params["content"]
+                    with open(path, "w", newline="") as f:
+                        f.write(params["content"])
+                    return {}
+                can = {"fs": {"readTextFile": True, "writeTextFile": True}}
+                editor, session = self.begin(can=can, fs_read_text_file=read, fs_write_text_file=write)
+                editor.answer(editor.prompt(session, "write"))
+                while len(self.written(editor)) < 2:
+                    editor.step()
+                with open(path, newline="") as f:
+                    self.assertEqual(f.read(), ("alpha\n" + long + "beta\nmine and more\n").replace("\n", ends))
+                editor.close()
+
     def test_a_command_does_not_touch_what_is_not_saved(self):
         self.script(bash("sed -i s/beta/gamma/ a.txt"), THINK + "Done.")
         path = os.path.join(self.root, "a.txt")

@@ -46,6 +46,14 @@ TEST(AcpUnsaved, TakesAnEditOfWholeLinesOnly) {
   EXPECT_EQ(with_edit("x = 2;\ny\nmine\n", last), "x = 2;\nz\nmine\n");
 }
 
+TEST(AcpUnsaved, RefusesADiffThatWasCutOff) {
+  const std::string after = edit(kSaved, "five\n", "five\n[5]\n5\n");
+  EXPECT_EQ(with_edit(kSaved, unified(after)), after);
+  const std::string cut = tools::unified_diff("a", kSaved, after, unified(after).find("+5"));
+  ASSERT_TRUE(cut.ends_with(" more bytes of diff]\n")) << cut;
+  EXPECT_EQ(with_edit(kSaved, cut), std::nullopt);
+}
+
 TEST(AcpUnsaved, RefusesWhatSaysNothing) { EXPECT_EQ(with_edit(kSaved, ""), std::nullopt); }
 
 TEST(AcpUnsaved, IsNotWhatTheUserSaid) {
