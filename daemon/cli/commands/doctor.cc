@@ -111,9 +111,9 @@ void look_at_second_line(const sandbox::Probe& probe, int daemon_pid, std::vecto
            "command is stopped when it has taken {} or {} files of the worktree's file system, or "
            "has left less than {}; each of its processes after {} hours of CPU time, and no file "
            "gets larger than {}",
-           of_each.n_processes, gb(of_each.memory_bytes), gb(of_each.growth_bytes),
-           of_each.growth_inodes, gb(of_each.free_bytes), of_each.cpu_seconds / 3600,
-           gb(of_each.file_bytes))});
+           grouped(of_each.n_processes), gb(of_each.memory_bytes), gb(of_each.growth_bytes),
+           grouped(static_cast<long long>(of_each.growth_inodes)), gb(of_each.free_bytes),
+           of_each.cpu_seconds / 3600, gb(of_each.file_bytes))});
 }
 
 void look_at_sandbox(int daemon_pid, std::vector<Finding>& out) {
