@@ -242,7 +242,8 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
   co_return turn;
 }
 
-asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, TurnWatch& watch) {
+asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, TurnWatch& watch,
+                                                      bool goes_on) {
   const protocol::Item item = *watch.asking();
   const bool approval = item.state == "asking";
   call.keep(
@@ -253,8 +254,11 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
   watch.on_settled([&call, key = item.id] { call.withdraw(key); });
   const rpc::Asked asked = co_await std::move(asking);
   watch.on_settled(nullptr);
-  if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone ||
-      asked.how == rpc::Asked::withdrawn)
+  // It reads on, and says nothing more: where nobody else finds the turn, it has no answer to wait
+  // for.
+  const bool silent = asked.how == rpc::Asked::gone && !call.ended().stop_requested() && !goes_on;
+  if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::withdrawn ||
+      (asked.how == rpc::Asked::gone && !silent))
     co_return asked.how;
   const bool accepted = asked.how == rpc::Asked::answered && asked.result()["action"] == "accept";
   const bool declined = asked.how == rpc::Asked::answered && asked.result()["action"] == "decline";
@@ -280,7 +284,7 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
     (void)co_await std::move(replying);
   }
   watch.answered(item.id);
-  co_return asked.how;
+  co_return silent ? rpc::Asked::failed : asked.how;
 }
 
 asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, bool goes_on) {
@@ -299,7 +303,7 @@ asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, boo
       co_return End::left;
     }
     if (watch.asking() && call.can_be_asked("elicitation")) {
-      auto passing = pass_on(call, turn, watch);
+      auto passing = pass_on(call, turn, watch, goes_on);
       const rpc::Asked::How how = co_await std::move(passing);
       if (how == rpc::Asked::pending) co_return End::pending;
       if (how == rpc::Asked::gone && !call.ended().stop_requested()) co_return End::left;
@@ -419,14 +423,16 @@ asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json argu
   const auto turn = co_await std::move(beginning);
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/true);
-  if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
+  const End end = co_await std::move(following);
+  if (end == End::pending || call.ended().stop_requested()) co_return Json::object();
+  // Else it is over, or waits for an answer that this client will not give: that it says
   const Recorded recorded(*turn->session);
   auto reading = reported(recorded, turn->id);
   const auto read = co_await std::move(reading);
   if (!read) co_return tool_failed(read.error());
   std::string text;
   Json structured = task_result(recorded.info, *read, turn->branch, text);
-  const bool failed = structured["state"] != "finished";
+  const bool failed = end == End::over && structured["state"] != "finished";
   co_return tool_result(std::move(text), std::move(structured), failed);
 }
 

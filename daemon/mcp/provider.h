@@ -54,7 +54,8 @@ class McpProvider final : public mcp::server::Provider {
     TurnReport report;
     std::string session_id;
   };
-  enum class End { over, pending, left };  // left: nobody waits for it any more
+  // left: nobody waits for it any more, or nobody there answers what it asks
+  enum class End { over, pending, left };
 
   asio::awaitable<Answer> ask_repo(mcp::server::Call& call, Json arguments);
   asio::awaitable<Answer> review(mcp::server::Call& call, Json arguments);
@@ -72,10 +73,10 @@ class McpProvider final : public mcp::server::Provider {
   asio::awaitable<Reply<std::optional<Told>>> told(mcp::server::Call& call, std::string root,
                                                    std::string prompt);
   // Until the turn ends, with what it asks meanwhile asked of the client. `goes_on`: without its
-  // client too.
+  // client too, and what that does not answer waits for somebody else.
   asio::awaitable<End> follow(mcp::server::Call& call, Turn turn, bool goes_on);
   asio::awaitable<mcp::server::Asked::How> pass_on(mcp::server::Call& call, Turn turn,
-                                                   TurnWatch& watch);
+                                                   TurnWatch& watch, bool goes_on);
   // Read off this thread
   asio::awaitable<Reply<TurnReport>> reported(Recorded session, std::int64_t turn_id);
 

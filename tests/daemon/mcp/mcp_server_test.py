@@ -79,6 +79,41 @@ class McpServerTest(Gated, CliCase):
         while c.read() is not None:  # then it is let go
             pass
 
+    def test_who_has_said_all_has_its_answer_though_the_model_asks(self):
+        for tool, calls in (("ask_repo", call("ask_user", question="Which one?")), ("ask_repo", call("bash", command="git reset --hard"))):
+            for asked in (False, True):  # before the client says nothing more
+                self.start(THINK + calls, THINK + "So be it.")
+                c = self.client(capabilities=FORM)
+                n = c.begin(tool, question="what?")
+                if asked:
+                    c.question()
+                c.sock.shutdown(socket.SHUT_WR)
+                result = c.answer(n)["result"]
+                self.assertEqual((self.text(result), result.get("isError")), ("So be it.", None))
+                native = Client(self.socket)
+                session, = native.call("session/list", closed=True)["sessions"]
+                self.assertTrue(session["closed"])
+                native.close()
+                self.daemon.stop()
+
+    def test_a_task_that_asks_who_has_said_all_waits_for_somebody_else(self):
+        for calls, method, answer in ((call("bash", command="git reset --hard"), "approval/reply", {"decision": "deny"}),
+                                      (call("ask_user", question="Which one?"), "question/reply", {"text": "The right one."})):
+            self.start(THINK + calls, THINK + "So be it.")
+            c = self.client(capabilities=FORM)
+            n = c.begin("run_task", prompt="try")
+            c.question()
+            c.sock.shutdown(socket.SHUT_WR)
+            result = c.answer(n)["result"]
+            session = result["structuredContent"]["session"]
+            self.assertEqual((result["structuredContent"]["state"], result.get("isError")), ("waiting", None))
+            self.assertIn(f"[session {session}: waiting; it waits for an answer, which `lares attach {session}` can give]", self.text(result))
+            native = Client(self.socket)
+            native.call(method, sessionId=session, itemId=self.asking(native, session), **answer)
+            self.assertEqual(self.wait(self.client(), lambda s: s["state"] == "finished")["answer"], "So be it.")
+            native.close()
+            self.daemon.stop()
+
     # ---- what is offered
 
     def test_tools_come_in_the_same_order_with_schemas_in_both_eras(self):
