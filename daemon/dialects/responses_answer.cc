@@ -39,6 +39,19 @@ WireJson error_json(const WireError& error) {
           {"message", error.message}};
 }
 
+std::string numbered_event(const char* type, WireJson fields, std::int64_t& n_events) {
+  WireJson event = {{"type", type}, {"sequence_number", n_events++}};
+  event.update(fields);
+  return sse_event(type, event);
+}
+
+std::string beginning(const WireJson& response, std::int64_t& n_events) {
+  std::string out;
+  for (const char* type : {"response.created", "response.in_progress"})
+    out += numbered_event(type, {{"response", response}}, n_events);
+  return out;
+}
+
 const char* status_of(const GenerationEnd& end) {
   if (!is_answer(end)) return "failed";
   return end.cut_off() ? "incomplete" : "completed";
@@ -48,19 +61,19 @@ const char* status_of(const GenerationEnd& end) {
 
 ResponsesAnswer::ResponsesAnswer(std::string id, std::string model, std::int64_t created_at,
                                  ResponsesTools tools, WireJson echo)
-    : id_(std::move(id)),
-      model_(std::move(model)),
-      created_at_(created_at),
-      tools_(std::move(tools)),
-      echo_(std::move(echo)) {}
-
-WireJson ResponsesAnswer::response(const char* status) const {
-  WireJson response = {{"id", id_},        {"object", "response"}, {"created_at", created_at_},
-                       {"status", status}, {"error", nullptr},     {"incomplete_details", nullptr},
-                       {"model", model_},  {"output", output_},    {"usage", nullptr},
-                       {"user", nullptr}};
-  response.update(echo_);
-  return response;
+    : id_(std::move(id)), tools_(std::move(tools)) {
+  WireJson begun = {{"id", id_},
+                    {"object", "response"},
+                    {"created_at", created_at},
+                    {"status", "in_progress"},
+                    {"error", nullptr},
+                    {"incomplete_details", nullptr},
+                    {"model", std::move(model)},
+                    {"output", WireJson::array()},
+                    {"usage", nullptr},
+                    {"user", nullptr}};
+  begun.update(echo);
+  begun_ = std::make_shared<const WireJson>(std::move(begun));
 }
 
 ResponsesTool ResponsesAnswer::tool_of(const Part& part) const {
@@ -112,16 +125,16 @@ WireJson ResponsesAnswer::item(const Part& part, const char* status) const {
 }
 
 void ResponsesAnswer::event(const char* type, WireJson fields) {
-  WireJson event = {{"type", type}, {"sequence_number", (*n_events_)++}};
-  event.update(fields);
-  out_ += sse_event(type, event);
+  out_ += numbered_event(type, std::move(fields), *n_events_);
 }
 
 Exchange::KeepAlive ResponsesAnswer::keep_alive() const {
-  return [n_events = n_events_, seen = std::int64_t{0}, n_comments = 0]() mutable {
+  return [n_events = n_events_, begun = begun_, seen = std::int64_t{0}, n_comments = 0]() mutable {
     if (*n_events != seen) seen = *n_events, n_comments = 0;
     if (n_comments++ < kCommentsMax) return std::string(kSseKeepAlive);
-    return sse_event("keepalive", {{"type", "keepalive"}, {"sequence_number", (*n_events)++}});
+    // OpenAI's SDKs throw where another event comes before response.created
+    if (*n_events == 0) return beginning(*begun, *n_events);
+    return numbered_event("keepalive", WireJson::object(), *n_events);
   };
 }
 
@@ -133,8 +146,8 @@ void ResponsesAnswer::told(const Part& part, const char* type, WireJson fields) 
 }
 
 void ResponsesAnswer::begin(std::int64_t /*prompt_tokens*/) {
-  for (const char* type : {"response.created", "response.in_progress"})
-    event(type, {{"response", response("in_progress")}});
+  // keep_alive() may have told it while the model loaded
+  if (*n_events_ == 0) out_ += beginning(*begun_, *n_events_);
 }
 
 void ResponsesAnswer::opened(const Part& part) {
@@ -192,7 +205,9 @@ void ResponsesAnswer::call_closed(const Part& part) {
 }
 
 WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
-  WireJson response = this->response(status_of(end));
+  WireJson response = *begun_;
+  response["status"] = status_of(end);
+  response["output"] = output_;
   response["usage"] = usage_of(end.usage);
   if (end.cut_off())  // of the context, too, the dialect says max_output_tokens
     response["incomplete_details"] = {{"reason", "max_output_tokens"}};

@@ -21,7 +21,8 @@ class ResponsesAnswer : public DialectAnswer {
   void end(const GenerationEnd& end) override;
   WireJson whole(const GenerationEnd& end) const override;
   // Comments, and now and then an event, such as the hosted API sends: Codex hangs up after five
-  // minutes without one (stream_idle_timeout_ms), some clients stumble over it.
+  // minutes without one (stream_idle_timeout_ms), some clients stumble over it. The first of a
+  // stream is what begin() says, which then says it no more.
   Exchange::KeepAlive keep_alive() const override;
 
  protected:
@@ -30,7 +31,6 @@ class ResponsesAnswer : public DialectAnswer {
   void closed(const Part& part) override;
 
  private:
-  WireJson response(const char* status) const;
   WireJson item(const Part& part, const char* status) const;
   void event(const char* type, WireJson fields);
   // Of an item, or of the one part in it
@@ -39,11 +39,11 @@ class ResponsesAnswer : public DialectAnswer {
   void call_closed(const Part& part);
   ResponsesTool tool_of(const Part& part) const;
 
-  std::string id_, model_;
+  std::string id_;
   std::string item_id_;  // of the part that is open, or was last
-  std::int64_t created_at_;
   ResponsesTools tools_;
-  WireJson echo_, output_ = WireJson::array();
+  std::shared_ptr<const WireJson> begun_;  // the response, as it is before anything was said
+  WireJson output_ = WireJson::array();
   const std::shared_ptr<std::int64_t> n_events_ = std::make_shared<std::int64_t>(0);
 };
 

@@ -257,7 +257,7 @@ TEST(Responses, AnEventIsASignOfLifeByItself) {
   const auto keep_alive = answer.keep_alive();
   for (int i = 0; i < 3 * kCommentsMax; ++i) {
     EXPECT_TRUE(keep_alive().starts_with(":")) << i;
-    if (i % kCommentsMax == kCommentsMax - 1) answer.begin(0);
+    if (i % kCommentsMax == kCommentsMax - 1) answer.add(ContentText{"a"});
   }
 }
 
@@ -271,6 +271,31 @@ TEST(Responses, AStreamSaysByEventsThatItLivesWhileTheModelLoads) {
   for (int i = 0; i < kCommentsMax; ++i) EXPECT_EQ(while_it_loads(), ": keep-alive\n\n");
   const WireJson kept = event_of(while_it_loads(), "keepalive");
   EXPECT_EQ(kept["sequence_number"], n_events) << "it counts as those of the answer do";
+}
+
+// OpenAI's SDKs throw at a stream whose first event is another.
+TEST(Responses, TheFirstEventIsThatTheResponseIsCreatedHoweverLongTheModelLoads) {
+  ResponsesAnswer answer = fresh();
+  const auto while_it_loads = answer.keep_alive();
+  std::string sent;
+  for (int i = 0; i < 2 * (kCommentsMax + 1); ++i) {
+    const std::string said = while_it_loads();
+    if (!said.starts_with(":")) sent += said;
+  }
+  sent += streamed(answer, {ContentText{"Hi"}}, {Reason::stop, "", kUsage});
+  auto names = names_of(sent);
+  ASSERT_GT(names.size(), 4u);
+  EXPECT_EQ(event_of(sent, "response.created")["response"],
+            event_of(stream_of({ContentText{"Hi"}}, {Reason::stop, "", kUsage}),
+                     "response.created")["response"]);
+  std::int64_t n = 0;
+  for (const Sent& event : sent_events(sent))
+    EXPECT_EQ(WireJson::parse(event.data)["sequence_number"], n++);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "response.created"), 1);
+  EXPECT_EQ(names.back(), "response.completed");
+  names.resize(4);
+  EXPECT_EQ(names, (std::vector<std::string>{"response.created", "response.in_progress",
+                                             "keepalive", "response.output_item.added"}));
 }
 
 TEST(Responses, AStreamThatBeganWhileTheModelLoadedSaysWhyThereIsNone) {
