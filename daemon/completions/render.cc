@@ -173,10 +173,7 @@ class Renderer {
       out.begun = std::move(*begun);
     else
       return tl::unexpected(std::move(begun.error()));
-    if (text_of(messages_.back(), "role") == "system")
-      return refuse(
-          "messages",
-          "read messages: nobody has said anything that could be answered; add a user message");
+    if (text_of(messages_.back(), "role") == "system") add_empty_turn();  // nobody has the word
     if (const Json tools = catalogue(c_.tools);
         !tools.empty() && c_.call != Conversation::Call::never)
       add_to_system(messages_, "tools", tools);
@@ -195,6 +192,8 @@ class Renderer {
   }
 
  private:
+  void add_empty_turn() { messages_.push_back({{"role", "user"}, {"content", ""}}); }
+
   // Of an answer whose beginning is there, the tokens of that.
   tl::expected<std::vector<Token>, Refusal> take_begun() {
     if (text_of(messages_.back(), "role") != "assistant") {
@@ -206,7 +205,7 @@ class Renderer {
     }
     // It is whole, and another is asked for; only behind somebody else's turn the model has its own
     if (!c_.continues_last) {
-      messages_.push_back({{"role", "user"}, {"content", ""}});
+      add_empty_turn();
       return std::vector<Token>();
     }
     const Json last = messages_.back();

@@ -201,6 +201,20 @@ TEST_F(RenderTest, SystemMessagesStandAtTheFrontOrAreTheUsers) {
   EXPECT_EQ(prompts.at(0), "<｜begin▁of▁sentence｜>a\n\nb<｜User｜>c\n\nd<｜Assistant｜></think>");
 }
 
+TEST_F(RenderTest, AfterInstructionsAloneNobodyHasTheWord) {
+  run({{.text = "x"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c;
+    c.thinking = false;
+    for (const auto& [role, text] : {std::pair("system", "a"), std::pair("developer", "b")})
+      c.messages.push_back({{"role", role}, {"content", text}});
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_FALSE(a.refusal);
+  });
+  ASSERT_EQ(prompts.size(), 1u);
+  EXPECT_EQ(prompts.at(0), "<｜begin▁of▁sentence｜>a\n\nb<｜User｜><｜Assistant｜></think>");
+}
+
 // What is refused says how long a prompt may be, and one of that length is answered.
 TEST_F(RenderTest, TheLongestPromptThatIsAnswered) {
   n_context = 1 << 14;
