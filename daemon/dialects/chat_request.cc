@@ -177,10 +177,15 @@ class ChatReader {
     const WireJson* const choice = fields_.any("tool_choice");
     if (!choice) return;
     using Call = Conversation::Call;
-    if (*choice == "auto") return;
+    // Which of them is the model's to read; that one is called, ours to see to
+    const WireJson* const allowed = string_field(*choice, "type") == "allowed_tools"
+                                        ? field_of(*choice, "allowed_tools")
+                                        : nullptr;
+    const std::string_view mode = allowed ? string_field(*allowed, "mode") : "";
+    if (*choice == "auto" || mode == "auto") return;
     if (*choice == "none")
       c_.call = Call::never;
-    else if (*choice == "required")
+    else if (*choice == "required" || mode == "required")
       c_.call = Call::some;
     else if (const WireJson* const function = field_of(*choice, "function");
              function && field_of(*function, "name") && (*function)["name"].is_string())
@@ -188,7 +193,8 @@ class ChatReader {
     else
       fields_.refuse(
           "tool_choice",
-          "none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}");
+          "none, auto, required, {\"type\": \"function\", \"function\": {\"name\": ...}} or "
+          "{\"type\": \"allowed_tools\", \"allowed_tools\": {\"mode\": \"auto\" or \"required\"}}");
   }
 
   // "disabled" wins over any effort: clients send both.

@@ -130,6 +130,15 @@ TEST(ChatRequest, ToolsAndHowTheyAreCalled) {
           tools +
           R"("tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false)")
           .c_str());
+  const auto allowed = [&](const std::string& mode) {
+    return read(with(tools +
+                     R"("tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": ")" +
+                     mode + R"(", "tools": [{"type": "function", "function": {"name": "f"}}]}})")
+                    .c_str())
+        .conversation.call;
+  };
+  EXPECT_EQ(allowed("auto"), Call::as_it_likes);
+  EXPECT_EQ(allowed("required"), Call::some);
   EXPECT_EQ(named.conversation.call, Call::named);
   EXPECT_EQ(named.conversation.call_name, "f");
   EXPECT_TRUE(named.conversation.one_call);
@@ -215,6 +224,9 @@ TEST(ChatRequest, WhatIsWrongIsNamed) {
         std::pair(with(R"("stream_options": 1)"), "stream_options"),
         std::pair(with(R"("tools": [{"type": "function"}])"), "tools[0]"),
         std::pair(with(R"("tool_choice": "maybe")"), "tool_choice"),
+        std::pair(
+            with(R"("tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": []}})"),
+            "tool_choice"),
         std::pair(with(R"("reasoning_effort": "huge")"), "reasoning_effort"),
         std::pair(with(R"("thinking": {"type": "x"})"), "thinking.type"),
         std::pair(with(R"("response_format": {"type": "xml"})"), "response_format.type"),
