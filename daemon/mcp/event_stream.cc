@@ -72,6 +72,7 @@ asio::awaitable<bool> EventStream::write_new(Exchange& exchange, std::int64_t& a
     }
     const bool written = co_await exchange.write(std::move(bytes));
     if (!written) co_return false;
+    written_ = std::max(written_, after);
   }
   co_return true;
 }

@@ -47,6 +47,7 @@ class EventStream final : public mcp::server::Outlet {
                                  bool resumable);
 
   std::int64_t number() const { return number_; }
+  std::int64_t written() const { return written_; }  // the last event that somebody was there for
   bool over() const { return over_; }
   bool read() const { return over_ && read_; }  // to its end
   void wake() { wake_.cancel(); }
@@ -63,7 +64,7 @@ class EventStream final : public mcp::server::Outlet {
   asio::steady_timer wake_;
   std::deque<Event> events_;
   std::size_t bytes_ = 0;
-  std::int64_t n_events_ = 0;
+  std::int64_t n_events_ = 0, written_ = 0;
   std::size_t n_answers_ = 0;  // of a batch
   int status_ = 200, reader_ = 0;
   bool over_ = false, read_ = false, let_go_ = false;

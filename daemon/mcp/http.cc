@@ -255,7 +255,7 @@ asio::awaitable<void> McpHttp::get(Exchange& exchange) {
     co_return co_await exchange.reply(std::move(reply));
   }
   auto stream = session->aside;
-  std::int64_t after = 0;
+  std::int64_t after = stream->written();  // who does not say where it was gets nothing twice
   if (const auto last = header_of(request, "last-event-id")) {
     std::int64_t number = 0;
     const bool ours = parse_event_id(*last, number, after);

@@ -9,6 +9,7 @@ import urllib.parse
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
 from cli_case import THINK, CliCase
+from client import Client
 from mcp_client import META, MODERN, ON_AND_ON, OverSocket
 from unix_http import UnixConnection
 
@@ -158,6 +159,23 @@ class McpHttpTest(CliCase):
         self.answer(self.send(body=self.message("tools/call", name="ask_repo", arguments={"question": "what?"}), **session))
         self.assertEqual(next(stream)[1]["method"], "notifications/resources/list_changed")
         self.assertEqual(self.send("GET", Accept="application/json", **session).status, 406)
+
+    def test_what_was_told_is_not_told_again_to_who_does_not_say_where_it_was(self):
+        self.start(*[THINK + "An answer."] * 4)
+        for version in ("2025-06-18", "2025-11-25"):
+            session = self.legacy(version)
+            asked = self.answer(self.send(body=self.message("tools/call", name="ask_repo", arguments={"question": "what?"}), **session))["result"]["structuredContent"]["session"]
+            response = self.send("GET", **session)
+            kept = next(m for _, m in self.events(response) if m)
+            self.assertEqual(kept["method"], "notifications/resources/list_changed")
+            response.hang_up()
+            again = self.events(self.send("GET", **session))
+            self.answer(self.send(body=self.message("resources/subscribe", uri=f"lares://sessions/{asked}"), **session))
+            native = Client(self.socket)
+            native.call("prompt/send", sessionId=asked, id="again", content="and?")
+            self.assertEqual(next(m for _, m in again if m)["method"], "notifications/resources/updated")
+            native.until("turn/ended")
+            native.close()
 
     def test_an_old_client_gets_no_event_without_data(self):
         gate = os.path.join(self.home, "gate")
