@@ -146,8 +146,9 @@ tl::expected<void, HttpRefusal> HttpRequestParser::head_read() {
     std::transform(name.begin(), name.end(), name.begin(), [](char c) {
       return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
     });
-    if (valid_utf8(value) != value)
-      return refused(400, fmt::format("read the request: the header {} is not UTF-8", name));
+    // RFC 9110 5.5: bytes beyond ASCII are opaque, and no reason to refuse; some programs send
+    // Latin-1 there. With U+FFFD in their place a value equals no token, host or origin.
+    value = valid_utf8(value);
     if (name == "host" && target->authority) value = *target->authority;
     n_hosts += name == "host";
     request_.headers.emplace_back(std::move(name), std::move(value));
