@@ -17,8 +17,8 @@
 // $LARES_TEST_HTTP=quick: HTTP's patience is a second where it was a minute; $LARES_TEST_LISTEN: as
 // --listen; $LARES_TEST_CLOSED="N BYTES": of closed sessions; $LARES_TEST_IDLE_MS: until an idle
 // one is put away; $LARES_TEST_COMMAND_MS: until a command is ended; $LARES_TEST_WAKE=never: no
-// session goes on by itself; $LARES_TEST_PEEK=throws: there is no memory wherever it looks at what a
-// client says first. It also answers what http_routes.h says.
+// session goes on by itself; $LARES_TEST_PEEK=throws: there is no memory wherever it looks at what
+// a client says first. It also answers what http_routes.h says.
 #include <sys/socket.h>
 #include <unistd.h>
 
