@@ -2,19 +2,18 @@
 
 #include <errno.h>
 #include <linux/openat2.h>
-#include <sys/syscall.h>
 
 #include <algorithm>
-#include <cstdint>
 #include <filesystem>
 
 #include <fmt/format.h>
+
+#include "sandbox/beneath.h"
 
 namespace lares::sandbox {
 namespace {
 
 constexpr std::size_t kFileBytesMax = 256 << 10;  // of a configuration
-constexpr int kRacesMax = 16;
 
 }  // namespace
 
@@ -27,12 +26,9 @@ std::string parent_of(const std::string& path) {
 std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 Fd open_below(int root, const std::string& path, int flags, bool links) {
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (flags & O_PATH) how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (links ? 0 : RESOLVE_NO_SYMLINKS);
-  return Fd(static_cast<int>(
-      ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+  if ((flags & O_PATH) == 0) flags |= O_NONBLOCK | O_NOCTTY;
+  return Fd(openat2(root, path.empty() ? "." : path.c_str(), static_cast<std::uint64_t>(flags),
+                    RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (links ? 0 : RESOLVE_NO_SYMLINKS)));
 }
 
 bool stat_of(int root, const std::string& path, struct stat& out) {
@@ -60,9 +56,7 @@ std::optional<std::string> leads(int root, const std::string& root_path, const s
   if (absolute && to != root_path && !to.starts_with(root_path + "/")) return std::nullopt;
   const std::string at = absolute ? to.substr(std::min(to.size(), root_path.size() + 1))
                                   : join(dir, to);
-  Fd place = open_below(root, at, O_PATH, true);
-  for (int i = 0; !place && errno == EAGAIN && i < kRacesMax; ++i)
-    place = open_below(root, at, O_PATH, true);  // renamed as it was walked
+  const Fd place = open_below(root, at, O_PATH, true);
   if (!place)
     return errno == ENOENT || errno == ENOTDIR ? std::optional(std::string()) : std::nullopt;
   std::error_code failed;

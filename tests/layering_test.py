@@ -15,7 +15,7 @@ MAY_INCLUDE = {
 }
 PUBLIC = {
     "engine": {"engine.h", "between_layers.h", "tokenizer.h", "grammar.h", "chat.h", "exact_json.h", "inspect.h", "verify.h", "bench.h", "json_schema.h", "schema_references.h", "shrinker.h", "placement.h", "gpus.h"},
-    "sandbox": {"sandbox.h", "connect_any.h", "fd.h", "control_paths.h", "open_files.h", "secret_names.h", "sensitive_paths.h", "tree.h", "search_path.h", "user_home.h"},
+    "sandbox": {"sandbox.h", "beneath.h", "connect_any.h", "fd.h", "control_paths.h", "open_files.h", "secret_names.h", "sensitive_paths.h", "tree.h", "search_path.h", "user_home.h"},
     "tools": {"tool.h", "builtin.h", "atomic_file.h", "base64.h", "characters.h", "clip.h", "fd.h", "file_patch.h", "lenient_json.h", "text.h", "off_thread.h", "edit/editor_texts.h", "git/change_rates.h", "git/form.h", "git/worktree.h", "outline/syntax_check.h", "outline/text.h", "shell/commands.h", "shell/destructive_run.h", "shell/jobs.h", "snapshots/progress.h", "snapshots/snapshots.h", "snapshots/stop.h", "testing/run.h", "workspace/own_files.h", "workspace/rooted_fs.h", "workspace/rules.h", "workspace/scanner.h", "workspace/secrets.h", "workspace/source_file.h", "workspace/watcher.h", "workspace/workspace.h"},
     "mcp": {"mcp.h", "config.h", "declining.h", "server.h", "http_exchange.h", "sse.h", "server/batch.h", "server/rpc.h"},
 }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <string.h>
@@ -31,17 +30,6 @@ void fail_errno_with(std::string_view layer, int error, const std::string& messa
 }
 
 std::string errno_text(int error) { return ::strerror(error); }
-
-int openat2(int dir, const char* path, uint64_t flags, uint64_t resolve) {
-  open_how how{};
-  how.flags = flags | O_CLOEXEC;
-  how.resolve = resolve;
-  long fd;
-  // RESOLVE_IN_ROOT answers EAGAIN while something else renames below the root.
-  for (int tries = 0; tries < 16; ++tries)
-    if ((fd = ::syscall(SYS_openat2, dir, path, &how, sizeof how)) >= 0 || errno != EAGAIN) break;
-  return static_cast<int>(fd);
-}
 
 int pidfd_send_signal(int pidfd, int signal) {
   return static_cast<int>(::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0));

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/beneath.h"
 #include "sandbox/fd.h"
 
 namespace lares::sandbox::launcher {
@@ -33,7 +34,6 @@ template <class... Args>
 
 std::string errno_text(int error);
 
-int openat2(int dir, const char* path, uint64_t flags, uint64_t resolve);
 int pidfd_send_signal(int pidfd, int signal);
 int pidfd_open(pid_t pid);
 // clone3 with CLONE_PIDFD; 0 in the child.

@@ -1,53 +1,25 @@
 #include "tools/workspace/plain_tree.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
+#include "sandbox/beneath.h"
 #include "tools/workspace/file_stamp.h"
 
 namespace lares::tools {
 namespace {
 
-// Of EAGAIN, which openat2 returns while someone renames directories on the way
-constexpr int kRetriesMax = 16;
 constexpr std::size_t kLinkBytesMax = 4096;
 constexpr std::size_t kGrowBytes = 64 << 10;
 
-// For kernels without openat2.
-int open_walking(int root, const std::string& path, int flags) {
-  Fd at(::fcntl(root, F_DUPFD_CLOEXEC, 0));
-  for (std::size_t begin = 0; at && begin < path.size();) {
-    const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string part = path.substr(begin, end - begin);
-    if (part == "..") return errno = EXDEV, -1;
-    if (!part.empty())
-      at = Fd(::openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    begin = end + 1;
-  }
-  if (!at || flags == O_PATH) return at.release();
-  return ::openat(at.get(), ".", flags | O_DIRECTORY | O_CLOEXEC);
-}
-
 Errno<Fd> open_below(int root, const std::string& path, int flags) {
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_DIRECTORY | O_CLOEXEC);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  int fd = -1;
-  for (int i = 0; i < kRetriesMax; ++i) {
-    fd = static_cast<int>(
-        ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how));
-    if (fd >= 0 || errno != EAGAIN) break;
-  }
-  if (fd < 0 && (errno == ENOSYS || errno == EPERM)) fd = open_walking(root, path, flags);
-  if (fd < 0) return tl::unexpected(errno);
-  return Fd(fd);
+  auto fd = sandbox::open_beneath(root, path, flags | O_DIRECTORY, sandbox::Links::refused);
+  if (!fd) return tl::unexpected(errno);
+  return fd;
 }
 
 // To the file's end, wherever that has gone since its size was asked.

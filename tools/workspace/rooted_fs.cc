@@ -1,8 +1,6 @@
 #include "tools/workspace/rooted_fs.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,13 +13,11 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/beneath.h"
 #include "tools/atomic_file.h"
 
 namespace lares::tools {
 namespace {
-
-// Of EAGAIN, which openat2 returns while someone renames directories on the way
-constexpr int kRetriesMax = 16;
 
 constexpr std::string_view kOfTheDisk = "no file can be written here until somebody changes that";
 
@@ -39,28 +35,6 @@ std::string why(int error) {
   if (error == EXDEV || error == ELOOP) return "leads out of the worktree";
   if (error == ENOENT) return "does not exist";
   return fmt::format("could not be opened: {}", unwritten(error));
-}
-
-// For kernels without openat2: every component by hand, and no symlink at all.
-int open_walking(int root, const std::string& path, int flags, unsigned mode) {
-  Fd at(::fcntl(root, F_DUPFD_CLOEXEC, 0));
-  std::size_t begin = 0;
-  while (at) {
-    const std::size_t end = path.find('/', begin);
-    const std::string part = path.substr(begin, end == std::string::npos ? end : end - begin);
-    if (part == "..") {
-      errno = EXDEV;
-      return -1;
-    }
-    if (end == std::string::npos) {
-      return ::openat(at.get(), part.empty() ? "." : part.c_str(), flags | O_NOFOLLOW, mode);
-    }
-    if (!part.empty()) {
-      at = Fd(::openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    }
-    begin = end + 1;
-  }
-  return -1;
 }
 
 // Less where the file ends earlier. errno, or 0.
@@ -142,20 +116,9 @@ std::optional<std::string> RootedFs::relative(std::string_view absolute) const {
 FsResult<Fd> RootedFs::open_beneath(const std::string& path, int flags, unsigned mode) const {
   if (path.find('\0') != std::string::npos)
     return tl::unexpected(std::string("contains a NUL byte"));
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
-  how.mode = mode;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  const char* name = path.empty() ? "." : path.c_str();
-  int fd = -1;
-  for (int i = 0; i < kRetriesMax; ++i) {
-    fd = static_cast<int>(::syscall(SYS_openat2, fd_->get(), name, &how, sizeof how));
-    if (fd >= 0 || errno != EAGAIN) break;
-  }
-  if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-    fd = open_walking(fd_->get(), path, flags | O_CLOEXEC, mode);
-  if (fd < 0) return tl::unexpected(why(errno));
-  return Fd(fd);
+  auto fd = sandbox::open_beneath(fd_->get(), path, flags, sandbox::Links::followed, mode);
+  if (!fd) return tl::unexpected(why(errno));
+  return fd;
 }
 
 FsResult<Fd> RootedFs::open_parent(const std::string& path, std::string& name) const {
