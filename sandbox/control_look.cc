@@ -303,7 +303,11 @@ void read_directory(int root, const std::string& path, const ControlLimits& limi
     const bool unknown = type == DT_UNKNOWN &&
                          ::fstatat(dir.get(), name.c_str(), &of_entry, AT_SYMLINK_NOFOLLOW) == 0;
     if (unknown && S_ISDIR(of_entry.st_mode)) type = DT_DIR;
-    if (type != DT_DIR || !below) return true;
+    if (type != DT_DIR) return true;
+    if (!below) {
+      tree.beyond = tree.beyond || !top_only(path);
+      return true;
+    }
     auto child = join(path, name);
     if (tree.directories.size() >= limits.directories_max)
       tree.beyond = tree.beyond || !tree.directories.contains(child);

@@ -50,9 +50,11 @@ struct ControlPaths::State {
       untold.push_back(
           {"", "",
            tree.beyond
-               ? fmt::format("there are more than {} directories or {} repositories now; in the "
-                             "others nobody looks for git hooks and the like",
-                             limits.directories_max, limits.repositories_max)
+               ? fmt::format(
+                     "there are more than {} directories or {} repositories now, or more than "
+                     "{} directories in each other; in the others nobody looks for git "
+                     "hooks and the like",
+                     limits.directories_max, limits.repositories_max, limits.depth_max)
                : fmt::format("there are more than {} new or changed files; in the others git hooks "
                              "and the like are looked for before the next command",
                              limits.entries_max),

@@ -196,6 +196,20 @@ TEST(ControlPaths, SaysWhenACommandHasGoneBeyondItsBounds) {
   }
 }
 
+// Nor in one that is deeper than anybody looks.
+TEST(ControlPaths, SaysWhenACommandHasGoneDeeperThanItLooks) {
+  const Scratch scratch;
+  ControlPaths::Inside inside(
+      std::make_shared<ControlPaths>(scratch.wt, ControlLimits{.depth_max = 4}));
+  inside.begin();
+  scratch.write("a/b/c/d/f", "");
+  scratch.write("node_modules/b/c/d/e/f/g", "");  // below which nobody looks, however deep
+  EXPECT_EQ(told_of(inside.end(false)), "");
+  scratch.write("a/b/c/d/e/.git/config", "[core]\nfsmonitor = ./evil\n");
+  EXPECT_NE(told_of(inside.end(false)).find("more than 4 directories in each other"),
+            std::string::npos);
+}
+
 // Who makes thousands of files first could leave a hook behind them, for a look that takes what it
 // finds for the user's.
 TEST(ControlPaths, WhatIsLeftToTheNextLookIsStillACommands) {
