@@ -151,6 +151,7 @@ Session::OpenRef Session::find(const std::string& prompt_id) const {
 
 void Session::close(const OpenRef& open, const Reply<Json>& reply) {
   if (std::exchange(open->closed, true)) return;
+  if (open->turn_id == 0) unsaved_.unread(open->told);
   std::erase(open_, open);
   world_.editor->answer(open->request_id, reply);
 }
@@ -215,6 +216,7 @@ asio::awaitable<void> Session::deliver(OpenRef open, Prompt prompt, std::string 
     auto looking = unsaved_.notice(id());
     auto notice = co_await std::move(looking);
     prompt.text += notice.text;
+    open->told = std::move(notice.told);
     for (auto& held : notice.files) {  // one connection: the daemon hears of them before the prompt
       auto telling = tell_overlay(std::move(held), /*told=*/true);
       co_await std::move(telling);
@@ -229,7 +231,10 @@ asio::awaitable<void> Session::deliver(OpenRef open, Prompt prompt, std::string 
   for (int n = 0; n < kSendsMax; ++n) {  // the same id twice is the same prompt
     auto reaching = world_.daemon->reachable();
     const auto reached = co_await std::move(reaching);
-    if (open->closed) co_return;  // it was cancelled while the daemon was away
+    if (open->closed) {  // it was cancelled while the daemon was away
+      unsaved_.unread(open->told);
+      co_return;
+    }
     if (!reached) {
       sent = tl::unexpected(reached.error());
     } else {

@@ -74,6 +74,7 @@ class Session final : public std::enable_shared_from_this<Session> {
     std::string prompt_id;
     std::int64_t turn_id = 0;  // that it began or is told in; 0: none yet
     bool cancelled = false, closed = false;
+    std::map<std::string, Unsaved::Telling> told;  // of unsaved text, with it
   };
   using OpenRef = std::shared_ptr<Open>;
   void spawn(asio::awaitable<void> work);

@@ -244,7 +244,7 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
           name);
     files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name)
                           : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
-    told = diff;
+    out.told[name] = {std::exchange(told, diff), diff};
     out.files.push_back(std::move(held));
   }
   if (files.empty()) co_return out;
@@ -256,6 +256,12 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
               : "such a file cannot be edited until the user saves it",
       files, kUnsavedEnds);
   co_return out;
+}
+
+void Unsaved::unread(const std::map<std::string, Telling>& told) {
+  for (const auto& [name, telling] : told)
+    if (const auto known = told_.find(name); known != told_.end() && known->second == telling.now)
+      known->second = telling.before;
 }
 
 void Unsaved::edited(const std::vector<protocol::FileChange>& changes) {

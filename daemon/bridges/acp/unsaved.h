@@ -48,14 +48,20 @@ class Unsaved {
     std::optional<std::string> text;
     bool parted = false;  // the disk has changed too: neither goes over the other
   };
+  struct Telling {
+    std::string before, now;  // the diff that the model was told of last, and this one
+  };
   struct Notice {
     std::string text;         // what the model is to be told; empty: nothing that it does not know
     std::vector<Held> files;  // that it is about
+    std::map<std::string, Telling> told;  // by their names
   };
 
   void watch(const std::string& name);  // by either name of the root; outside the repository it is
                                         // not
   asio::awaitable<Notice> notice(std::string session_id);
+  // The prompt that it went with never reached the model: the next one says it again.
+  void unread(const std::map<std::string, Telling>& told);
   // Of one file. With `save` the editor writes its text to the disk first; if it cannot, or would
   // write over what the user did not see, it still holds it.
   asio::awaitable<Held> look(std::string session_id, std::string name, bool save);

@@ -6,6 +6,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import cli_case
 from acp_case import REWIND, AcpCase, bash
+from acp_client import Failed
 from cli_case import THINK
 from client import Client, Refused, call
 
@@ -100,6 +101,43 @@ class AcpBuffersTest(AcpCase):
         self.assertEqual(editor.updates("tool_call_update")[-1]["status"], "failed")
         self.assertRegex(self.output(editor), r"(?s)not saved, and the editor did not save them\. Ask the user to save the file.*\+mine")
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+
+    def notes(self, session):
+        """Of its prompts, whether they tell of what is not saved."""
+        history = self.client().call("session/history", sessionId=session)["events"]
+        return ["+mine" in e["params"]["content"] for e in history if e["method"] == "prompt/accepted"]
+
+    def test_what_a_refused_prompt_would_have_told_the_next_one_tells(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + "One.", THINK + "Two.")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"})
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        with self.assertRaisesRegex(Failed, "longer than 4194304 bytes"):
+            editor.answer(editor.prompt(session, [link, {"type": "text", "text": "x" * ((4 << 20) - 100)}]))
+        for text in ("now", "and now"):
+            editor.answer(editor.prompt(session, text))
+        self.assertEqual(self.notes(session), [True, False])  # once
+
+    def test_what_a_withdrawn_prompt_would_have_told_the_next_one_tells(self):
+        path, go = os.path.join(self.root, "a.txt"), os.path.join(self.root, "go")
+        self.script(bash("until [ -e go ]; do sleep 0.05; done"), THINK + "One.", THINK + "Two.", THINK + "Three.")
+        buffers = {path: "alpha\nbeta\n"}
+        editor, session = self.holding(buffers)
+        first = editor.prompt(session, [{"type": "resource_link", "name": "a.txt", "uri": "file://" + path}])
+        editor.until_update("tool_call_update", status="in_progress")
+        buffers[path] += "mine\n"
+        n_asked = len(editor.asked)
+        waits = editor.prompt(session, "waits")
+        while len(editor.asked) == n_asked:
+            editor.step()
+        while not any(self.notes(session)):  # the daemon has it
+            pass
+        editor.notify("$/cancel_request", requestId=waits)
+        self.assertEqual(editor.answer(waits), {"stopReason": "cancelled"})
+        open(go, "x").close()
+        editor.answer(first)
+        editor.answer(editor.prompt(session, "now"))
+        self.assertEqual(self.notes(session)[-1], True)
 
     def test_an_editor_that_hands_out_lines_takes_no_newline_from_the_file(self):
         path = os.path.join(self.root, "a.txt")
