@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/edit/edit_tool.h"
+#include "tools/edit/replies.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -61,7 +62,7 @@ std::string EditTool::refuse_unsaved(const Target& target, const FileData& data)
       "No edit was performed: the user has changes of {} in the editor that are not saved, and the "
       "editor did not save them. Ask the user to save the file, or try again.",
       target.shown);
-  if (was != *unsaved_)
+  if (was != *unsaved_ && !is_kept(data.path, was) && !is_kept(data.path, *unsaved_))
     text += " They have changed these lines:\n" +
             unified_diff(data.path, was, *unsaved_, kDiffBytesMax);
   note_seen(data.path, *unsaved_);

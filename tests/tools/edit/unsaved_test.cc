@@ -138,6 +138,28 @@ TEST_F(EditUnsaved, AKeyTypedIntoTheEditorIsKept) {
   const Outcome out = view(path_);
   EXPECT_FALSE(out.ok);
   EXPECT_NE(out.text.find("holds a private key"), std::string::npos) << out.text;
+  const Outcome edit = replace(path_, "two", "2");
+  EXPECT_FALSE(edit.ok);
+  EXPECT_NE(edit.text.find("Ask the user to save"), std::string::npos) << edit.text;
+  EXPECT_EQ(edit.text.find("MIIabc"), std::string::npos) << edit.text;
+}
+
+TEST_F(EditUnsaved, ASecretBesideWhatIsNotSavedIsKept) {
+  const std::string token = std::string("ghp_") + "Zx8Qw3Er5Ty7Ui9Op1As3Df5Gh7Jk9Lz2Xc4";
+  dir_.write("src/a.txt", "one\nKEY = \"" + token + "\"\ntwo\n");
+  ASSERT_TRUE(replace(path_, "two", "2").ok);
+  for (const std::string& typed :
+       {"one\nKEY = \"" + token + "\"\n2\nmine\n", std::string("one\n")}) {
+    editor_->texts["src/a.txt"] = typed;
+    const Outcome undo = run({{"command", "undo_edit"}, {"path", path_}});
+    EXPECT_FALSE(undo.ok);
+    EXPECT_EQ(undo.text.find(token), std::string::npos) << undo.text;
+    const Outcome edit = replace(path_, "one", "1");
+    EXPECT_FALSE(edit.ok);
+    EXPECT_EQ(edit.text.find(token), std::string::npos) << edit.text;
+    editor_->texts.clear();
+    (void)replace(path_, "one", "one");  // what is on the disk is what was seen last again
+  }
 }
 
 }  // namespace
