@@ -16,6 +16,7 @@
 #include "tools/off_thread.h"
 #include "tools/workspace/path_hint.h"
 #include "tools/workspace/rooted_fs.h"
+#include "tools/workspace/rules.h"
 #ifdef LARES_TREE_SITTER
 #include "tools/outline/listing.h"
 #include "tools/outline/name.h"
@@ -57,6 +58,8 @@ Entry outline_file(const RootedFs& fs, const std::string& path, const Cancelled&
   Entry entry{path, {}, {}};
   const auto source = read_source(fs, path);
   entry.skipped = source.skipped;
+  if (entry.skipped.empty() && is_secret_text(source.path, source.text))
+    entry.skipped = "is kept from you: it may hold secrets";
   if (!entry.skipped.empty()) return entry;
   entry.outline = outline_source(path, source.text,
                                  std::min(deadline, Clock::now() + kOutlineFileTime), cancelled);

@@ -319,6 +319,12 @@ TEST_F(Outline, WhatViewKeepsBackIsNotOutlined) {
   for (const char* name : {"secrets.json", ".git/hooks/x.py", "plain.json"})
     EXPECT_EQ(outline({{"path", name}}),
               std::string("outline: ") + name + " is kept from you: it may hold secrets");
+  // By what it holds
+  const std::string token = std::string("ghp_") + "Zx8Qw3Er5Ty7Ui9Op1As3Df5Gh7Jk9Lz2Xc4";
+  EXPECT_EQ(of("c.py", "def connect(token=\"" + token + "\"):\n    return token\n"),
+            "outline: c.py is kept from you: it may hold secrets");
+  EXPECT_THAT(outline(json::object()), HasSubstr("c.py [is kept from you: it may hold secrets]\n"));
+  EXPECT_THAT(outline(json::object()), Not(HasSubstr(token)));
 }
 
 // 50,000 levels: a recursive walk would overflow the stack.
