@@ -180,7 +180,8 @@ asio::awaitable<std::string> EditTool::syntax_errors(Edited edited) {
 
 void EditTool::note_edited(const std::string& path, const std::optional<std::string>& before,
                            const std::string& after) {
-  if (!can_check_syntax(path, after)) return;
+  // Of an error the line is told
+  if (!can_check_syntax(path, after) || is_kept(path, after)) return;
   edited_ = Edited{path, before ? std::optional(shown_text(*before)) : std::nullopt,
                    shown_text(after)};
 }

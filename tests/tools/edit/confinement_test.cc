@@ -143,6 +143,20 @@ TEST_F(Edit, WhatViewKeepsNoFailedEditShows) {
   EXPECT_TRUE(replace(path, "DEBUG = 0", "DEBUG = 1").ok);
 }
 
+TEST_F(Edit, NorDoesTheAnswerToOneThatWasDone) {
+  const std::string token = std::string("ghp_") + "Zx8Qw3Er5Ty7Ui9Op1As3Df5Gh7Jk9Lz2Xc4";
+  const auto path = dir_.write("a.ts", "const a = 1; const t = \"" + token + "\";\n");
+  ASSERT_FALSE(view(path).ok);
+  const Outcome broken = replace(path, "a = 1;", "a = (1;");
+  EXPECT_TRUE(broken.ok) << broken.text;
+  EXPECT_EQ(broken.text.find(token), std::string::npos) << broken.text;
+  const Outcome undone = replace(path, "a = (1;", "a = 2;");
+  EXPECT_TRUE(undone.ok) << undone.text;
+  ASSERT_TRUE(undo(path).ok);
+  const Outcome again = undo(path);
+  EXPECT_EQ(again.text.find(token), std::string::npos) << again.text;
+}
+
 TEST_F(Edit, OddNamesWork) {
   for (const std::string& name :
        {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {
