@@ -173,12 +173,13 @@ Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) 
   }
   std::string note;
   if (!done->relaxed.empty()) {
-    const std::string after = shown_text(done->bytes);
     note = fmt::format(
-        "\nold_str did not appear verbatim: it matched lines {}-{} when {} are ignored. They are "
-        "now:\n{}",
-        done->line_first, done->line_last, done->relaxed,
-        numbered(split_lines(after), done->line_first, done->line_last));
+        "\nold_str did not appear verbatim: it matched lines {}-{} when {} are ignored.",
+        done->line_first, done->line_last, done->relaxed);
+    if (!is_kept(data->path, done->bytes)) {
+      const std::string after = shown_text(done->bytes);
+      note += " They are now:\n" + numbered(split_lines(after), done->line_first, done->line_last);
+    }
     if (done->relaxed == "indentation") {
       note.replace(note.find(" are ignored"), 12, " is ignored, and new_str was indented likewise");
     }

@@ -157,6 +157,24 @@ TEST_F(Edit, NorDoesTheAnswerToOneThatWasDone) {
   EXPECT_EQ(again.text.find(token), std::string::npos) << again.text;
 }
 
+TEST_F(Edit, NorDoesWhatAMatchIgnored) {
+  const std::string token = std::string("ghp_") + "Zx8Qw3Er5Ty7Ui9Op1As3Df5Gh7Jk9Lz2Xc4";
+  const auto path = dir_.write("a.txt", "x = \"DEBUG\"; KEY = \"" + token + "\"\n");
+  ASSERT_FALSE(view(path).ok);
+  const Outcome relaxed = replace(path, "x = \u201cDEBUG\u201d", "x = \u201cINFO\u201d");
+  EXPECT_EQ(relaxed.text, "The file " + path +
+                              " has been edited successfully.\nold_str did not appear verbatim: it "
+                              "matched lines 1-1 when the kind of quotes, dashes and spaces are "
+                              "ignored.");
+  const auto shifted = dir_.write("b.txt", "  if a:\n    KEY = \"" + token + "\"\n");
+  const Outcome moved = replace(shifted, "if a:\n  KEY = \"" + token + "\"\n", "if b:\n");
+  EXPECT_TRUE(moved.ok) << moved.text;  // it is gone by now, so what is there is told
+  EXPECT_NE(moved.text.find("is ignored, and new_str was indented likewise. They are now:\n"
+                            "     1    if b:\n"),
+            std::string::npos)
+      << moved.text;
+}
+
 TEST_F(Edit, OddNamesWork) {
   for (const std::string& name :
        {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {
