@@ -77,7 +77,7 @@ class Restorer {
       Removals& removals =
           *removals_.emplace_back(std::make_unique<Removals>(store, files_, target));
       for (const TreeDelta& delta : target.deltas) {
-        if (delta.mode_after) written_.insert(delta.path);
+        (delta.mode_after ? written_ : removed_).insert(delta.path);
         work_.push_back({&delta, &target, delta.mode_after ? nullptr : &removals});
       }
     }
@@ -88,7 +88,7 @@ class Restorer {
   void run() {
     std::vector<Work> rules, removals, writes;
     for (const Work& work : work_) {
-      if (base_name(work.delta->path) == ".gitignore")
+      if (base_name(work.delta->path) == ".gitignore" && !waits_for_room(work))
         rules.push_back(work);
       else
         (work.removals ? removals : writes).push_back(work);
@@ -133,6 +133,14 @@ class Restorer {
     Removals* removals;  // null: it is written
   };
 
+  // Rules whose place something else has that goes first: they are of nothing that is there now.
+  bool waits_for_room(const Work& work) const {
+    if (work.removals) return false;
+    if (is_directory(work.delta->path)) return true;
+    for (std::string at = directory_of(work.delta->path); !at.empty(); at = directory_of(at))
+      if (removed_.contains(at)) return true;
+    return false;
+  }
   bool is_directory(const std::string& path) const {  // whose files may go first
     struct stat st {};
     return files_.lstat(path, st) && S_ISDIR(st.st_mode);
@@ -376,7 +384,7 @@ class Restorer {
   Restored& out_;
   std::vector<std::unique_ptr<Removals>> removals_;
   std::vector<Work> work_;
-  std::unordered_set<std::string> written_;  // paths
+  std::unordered_set<std::string> written_, removed_;  // paths
   // Directories that something went from, and the moments from which it did
   std::map<std::string, std::set<const Removals*>> emptied_;
   std::map<std::string, unsigned> closed_;  // permissions that directories get when all is done

@@ -245,6 +245,31 @@ TEST(Snapshots, SwapFilesAndDirectories) {
   EXPECT_EQ(tree.files(), now);
 }
 
+// A file or a link where a directory with rules of its own was: it goes before they come.
+TEST(Snapshots, BringBackRulesWhoseDirectoryBecameSomethingElse) {
+  const Worktree tree;
+  for (const char* path : {"lib", "pkg", "far/off", "odd"})
+    tree.write(std::string(path) + "/.gitignore", "*.z\n");
+  tree.write("lib/q.c", "1\n");
+  tree.write("top/.gitignore", "1\n");
+  auto snapshots = tree.open();
+  const Files then = tree.files();
+  const std::string id = take(snapshots);
+  for (const char* path : {"lib", "pkg", "far", "top/.gitignore"}) tree.remove(path);
+  tree.write("lib", "2\n");
+  tree.write("other", "2\n");
+  tree.link("other", "pkg");
+  tree.write("far", "2\n");
+  tree.write("top/.gitignore/x", "2\n");
+  tree.write("odd/.gitignore", "*.y\n");
+  const Files now = tree.files();
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done), IsEmpty());
+  EXPECT_EQ(tree.files(), then);
+  EXPECT_THAT(named(restore(snapshots, restored.before.id).not_done), IsEmpty());
+  EXPECT_EQ(tree.files(), now);
+}
+
 TEST(Snapshots, TakeAwayRulesThatCameSince) {
   const Worktree tree;
   tree.write("a", "1\n");
