@@ -155,9 +155,17 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_at(Level level, std::st
   prefix = utf8_floor(old_.text, prefix);
   suffix = n_old - utf8_ceiling(old_.text, n_old - suffix);
   const std::size_t from = found[0];
-  const std::size_t begin = file.at[from + prefix], end = file.at[from + n_old - suffix];
   const std::size_t new_begin = new_.at[prefix],
                     new_end = std::max<std::size_t>(new_.at[n_new - suffix], new_begin);
+  const std::size_t place = from + prefix, end = file.at[from + n_old - suffix];
+  const char next = new_begin < new_end ? new_str[new_begin] : end < raw.size() ? raw[end] : '\n';
+  const bool after_trailing_blanks = level == Level::trailing_blanks && place > 0 &&
+                                     file.text[place - 1] != '\n' &&
+                                     (place == file.text.size() || file.text[place] == '\n');
+  // What goes on a line takes the place of the blanks that end it.
+  const std::size_t begin = after_trailing_blanks && next != '\n' && next != '\r'
+                                ? file.at[place - 1] + 1
+                                : file.at[place];
   // What stands for bytes that cannot be shown may stay where it is; nobody can write them.
   if (level == Level::undecodable &&
       new_str.substr(new_begin, new_end - new_begin).find(kReplacement) != std::string_view::npos)

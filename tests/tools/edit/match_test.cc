@@ -99,6 +99,14 @@ TEST(EditMatch, TrailingBlanksDiffer) {
   EXPECT_EQ(replaced("if x:  \n  y\n", "if x:\n  y\n", "if z:\n  y\n"), "if z:  \n  y\n");
   EXPECT_EQ(relaxed("if x:  \n  y\n", "if x:\n  y\n", "if z:\n  y\n"), "trailing blanks");
   EXPECT_EQ(replaced("a\nb\n", "a  \nb", "a\nc"), "a\nc\n");
+  // What goes on a line goes before its blanks.
+  EXPECT_EQ(replaced("foo  \nbar\n", "foo\nbar", "foo + x\nbar"), "foo + x\nbar\n");
+  EXPECT_EQ(replaced("foo  \r\nbar\r\n", "foo\nbar", "foo;\nbar"), "foo;\r\nbar\r\n");
+  EXPECT_EQ(replaced("q  \nfoo \t", "q\nfoo", "q\nfoo;"), "q  \nfoo;");
+  EXPECT_EQ(replaced("foo(  \nbar)\n", "foo(\nbar)", "foo(bar)"), "foo(bar)\n");
+  EXPECT_EQ(replaced("foo  \nbar  \n", "foo\nbar", "foo"), "foo  \n");
+  EXPECT_EQ(replaced("foo  \nbar\n", "foo\nbar", "foo\nzap\nbar"), "foo  \nzap\nbar\n");
+  EXPECT_EQ(replaced("  \nfoo  \nbar\n", "\nfoo\nbar", "\nfoo\nbars"), "  \nfoo  \nbars\n");
   // Without its blank this old_str would match the middle of a line.
   EXPECT_EQ(replaced("foobar\n", "foo ", "x"), "<absent>");
 }
