@@ -189,8 +189,9 @@ Outcome outline(const std::string& root, const Asked& asked, KeptView& git,
                 const Cancelled& cancelled) {
   const auto fs = RootedFs::open(root);
   if (!fs) return refused(fmt::format("outline {}: {}", root, fs.error()));
-  const auto path = inside(*fs, asked.path);
+  auto path = inside(*fs, asked.path);
   if (!path) return path.error();
+  if (!path->empty() && fs->is_directory(*path)) path = fs->real(*path);  // a link is not entered
   struct stat st {};
   const bool directory = path->empty() || fs->is_directory(*path);
   if (!directory && !fs->lstat(*path, st))

@@ -327,6 +327,18 @@ TEST_F(Outline, WhatViewKeepsBackIsNotOutlined) {
   EXPECT_THAT(outline(json::object()), Not(HasSubstr(token)));
 }
 
+TEST_F(Outline, OfALinkedDirectoryWhatIsInItIsListed) {
+  dir_.write("real/m.py", "def f():\n    return 1\n");
+  const std::filesystem::path root = dir_.root();
+  std::filesystem::create_directory_symlink("real", root / "link");
+  std::filesystem::create_directory_symlink("link", root / "twice");
+  std::filesystem::create_directory_symlink(".", root / "here");
+  for (const char* name : {"real", "link", "twice", "here"}) {
+    EXPECT_EQ(outline({{"path", name}}), "real/m.py\n     1  def f()\n") << name;
+    EXPECT_THAT(outline({{"path", name}, {"name", "f"}}), HasSubstr("real/m.py")) << name;
+  }
+}
+
 // 50,000 levels: a recursive walk would overflow the stack.
 TEST_F(Outline, DeepNestingIsHarmless) {
   const std::string deep = std::string(5'000, '(') + "\n";
