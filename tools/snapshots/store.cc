@@ -266,6 +266,8 @@ void SnapshotStore::recount(std::uint64_t bytes) {
   bytes_ = static_cast<std::int64_t>(bytes);
   std::erase_if(unsynced_,
                 [](const std::string& path) { return ::access(path.c_str(), F_OK) != 0; });
+  read_.clear();
+  refs_.clear();
   write_bytes();
 }
 
