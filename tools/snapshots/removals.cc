@@ -1,10 +1,16 @@
 #include "tools/snapshots/removals.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 namespace lares::tools {
 namespace {
@@ -103,6 +109,41 @@ bool Removals::had_directory(const std::string& path) const {
   if (target_.moment_ns == 0) return false;
   const auto stx = about(files_, path);
   return stx && (!tells_birth(*stx) || nanoseconds_of(stx->stx_btime) < target_.moment_ns);
+}
+
+std::string Room::why_none(const std::string& path) const {
+  struct stat st {};
+  std::string name;
+  const auto parent = files_.parent(path, name);
+  if (parent)
+    return files_.lstat(path, st) && S_ISDIR(st.st_mode) && !goes(path) ? kDirectoryInPlace : "";
+  if (parent.error() == ENOENT) return "";
+  for (std::size_t slash = path.find('/'); slash != std::string::npos;
+       slash = path.find('/', slash + 1))
+    if (gone_.contains(path.substr(0, slash))) return "";
+  return lares::tools::why_not(parent.error());
+}
+
+// Something goes from it, and nothing stays in it. An empty one stays, for nobody empties it.
+bool Room::goes(const std::string& directory) const {
+  auto fd = files_.open_directory(directory);
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(fd ? ::fdopendir(fd->get()) : nullptr,
+                                                    ::closedir);
+  if (!entries) return false;
+  (void)fd->release();
+  std::vector<std::string> below;
+  bool any = false;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    any = true;
+    std::string path = directory + "/" + std::string(name);
+    if (gone_.contains(path)) continue;
+    struct stat st {};
+    if (!files_.lstat(path, st) || !S_ISDIR(st.st_mode)) return false;
+    below.push_back(std::move(path));
+  }
+  return any && std::ranges::all_of(below, [&](const std::string& path) { return goes(path); });
 }
 
 // One of the snapshot's own files under another name is no loss.

@@ -24,6 +24,9 @@ struct RestoreTarget {
   std::int64_t moment_ns = 0;
 };
 
+inline constexpr const char* kDirectoryInPlace =
+    "a directory with files that no snapshot holds is in its place; move them away";
+
 class Removals {
  public:
   Removals(const SnapshotStore& store, const PlainTree& files, const RestoreTarget& target);
@@ -45,6 +48,22 @@ class Removals {
   const std::set<std::string> stay_;
   std::string gone_;  // something that was left out then and does not lie there now
   std::optional<std::unordered_set<git_oid, OidHash, OidEqual>> contents_;  // of the snapshot
+};
+
+// Where something can be written once some files are gone.
+class Room {
+ public:
+  explicit Room(const PlainTree& files) : files_(files) {}
+
+  void add(const std::string& gone) { gone_.insert(gone); }
+  // Why a file cannot come to `path`, in the user's words; "": nothing that stays is in its way.
+  std::string why_none(const std::string& path) const;
+
+ private:
+  bool goes(const std::string& directory) const;
+
+  const PlainTree& files_;
+  std::unordered_set<std::string> gone_;
 };
 
 }  // namespace lares::tools

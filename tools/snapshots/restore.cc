@@ -114,15 +114,17 @@ class Restorer {
   }
 
   void foresee() {
+    Room room(files_);
     for (const Work& work : work_) {
-      Why why = names_git_directory(work.delta->path) ? kInGitDirectory : "";
-      if (why.empty() && work.removals)
-        why = work.removals->why_not(*work.delta);
-      else if (why.empty() && !is_directory(work.delta->path) &&
-               present_.still(files_, work.delta->path) == Still::other)
-        why = why_other(*work.delta);
-      tell(*work.delta, why);
+      if (!work.removals) continue;
+      const TreeDelta& delta = *work.delta;
+      const Why why = names_git_directory(delta.path) ? kInGitDirectory
+                                                      : work.removals->why_not(delta);
+      if (why.empty()) room.add(delta.path);
+      tell(delta, why);
     }
+    for (const Work& work : work_)
+      if (!work.removals) tell(*work.delta, foresee_writing(*work.delta, room));
     sort();
   }
 
@@ -133,6 +135,13 @@ class Restorer {
     Removals* removals;  // null: it is written
   };
 
+  Why foresee_writing(const TreeDelta& delta, const Room& room) const {
+    if (names_git_directory(delta.path)) return kInGitDirectory;
+    if (Why why = room.why_none(delta.path); !why.empty()) return why;
+    if (!is_directory(delta.path) && present_.still(files_, delta.path) == Still::other)
+      return why_other(delta);
+    return "";
+  }
   // Rules whose place something else has that goes first: they are of nothing that is there now.
   bool waits_for_room(const Work& work) const {
     if (work.removals) return false;
@@ -260,8 +269,7 @@ class Restorer {
     out.parent = std::move(*parent);
     struct stat st {};
     const bool there = ::fstatat(out.parent.get(), out.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
-    if (there && S_ISDIR(st.st_mode))
-      return "a directory with files that no snapshot holds is in its place; move them away";
+    if (there && S_ISDIR(st.st_mode)) return kDirectoryInPlace;
     if (delta.mode_after != kModeLink)
       return write_file(out, *bytes, there && S_ISREG(st.st_mode) ? &st : nullptr);
     out.bytes = std::move(*bytes);

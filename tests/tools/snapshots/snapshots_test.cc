@@ -270,6 +270,42 @@ TEST(Snapshots, BringBackRulesWhoseDirectoryBecameSomethingElse) {
   EXPECT_EQ(tree.files(), now);
 }
 
+// What the dry run says is what then happens.
+TEST(Snapshots, ForeseeWhatIsInTheWay) {
+  const Worktree tree;
+  tree.write(".gitignore", "*.o\n");
+  for (const char* path : {"a/d.o/d", "b/link.o/d", "f", "g", "h", "i"}) tree.write(path, "1\n");
+  git(tree.root(), "init");
+  git(tree.root(), "add -f .");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  git(tree.root(), "rm -r -q --cached .");
+  for (const char* path : {"a/d.o", "b/link.o", "f", "g", "h", "i"}) tree.remove(path);
+  tree.write("a/d.o", "ignored\n");
+  tree.link("/tmp", "b/link.o");
+  tree.write("f/x.o", "ignored\n");
+  tree.write("g/x", "goes\n");
+  tree.write("g/y/x", "goes\n");
+  tree.write("h/x", "goes\n");
+  tree.write("h/y/x.o", "ignored\n");
+  tree.write("i/x", "goes\n");
+  std::filesystem::create_directory(tree.at("i/empty"));
+  const Files now = tree.files();
+  const auto dry = snapshots.go_back({{.id = id, .selection = kAll}}, true);
+  ASSERT_TRUE(dry) << dry.error();
+  EXPECT_EQ(tree.files(), now);
+  const Restored restored = restore(snapshots, id);
+  EXPECT_EQ(named(dry->not_done), named(restored.not_done));
+  EXPECT_EQ(lines(dry->done), lines(restored.done));
+  const std::string in_place =
+      ": a directory with files that no snapshot holds is in its place; move them away";
+  EXPECT_THAT(named(restored.not_done),
+              ElementsAre("a/d.o/d: a file is in the way of its directory",
+                          "b/link.o/d: a symlink is in its way", "f" + in_place, "h" + in_place,
+                          "i" + in_place));
+  EXPECT_EQ(tree.read("g"), "1\n");
+}
+
 TEST(Snapshots, TakeAwayRulesThatCameSince) {
   const Worktree tree;
   tree.write("a", "1\n");
