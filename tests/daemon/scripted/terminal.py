@@ -199,6 +199,14 @@ class Terminal:
         while data:
             data = data[os.write(self.master, data[:512]):]
 
+    def wait_until_typed(self):
+        """What was written reaches whoever reads the terminal when the kernel gets to it."""
+        deadline = time.monotonic() + WITHIN
+        while not any(fcntl.ioctl(self.keeper, termios.FIONREAD, bytes(4))):
+            if time.monotonic() > deadline:
+                raise AssertionError("nothing of it arrives")
+            time.sleep(0.005)
+
     def read(self, timeout):
         """Takes in what there is; False: nothing came, or nobody is left to write."""
         if not select.select([self.master], [], [], timeout)[0]:
