@@ -236,7 +236,7 @@ TEST(Bubblewrap, KillTakesAll) {
   const auto before = std::chrono::steady_clock::now();
   const auto ran = shell("trap '' TERM; setsid sleep 60 & sleep 60", options);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(30));
 }
 
 TEST(Bubblewrap, GrowthAndCpuTimeStopAtTheirBounds) {

@@ -83,7 +83,7 @@ TEST(None, KillsTheGroup) {
   EXPECT_TRUE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
   // The output pipe closed: nobody holds it
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(30));
 }
 
 // As when the daemon is killed: nobody is left who could kill what the shell left in the
@@ -100,12 +100,12 @@ TEST(None, BackgroundChildrenDieWithWhoeverStartedThem) {
   const pid_t child = std::atoi(scratch.read("child").c_str());
   // Between its fork and its program's first instruction it has no command line.
   const auto before = std::chrono::steady_clock::now();
-  while (!lives(child) && std::chrono::steady_clock::now() - before < std::chrono::seconds(20))
+  while (!lives(child) && std::chrono::steady_clock::now() - before < std::chrono::seconds(60))
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_TRUE(lives(child));
   ::kill(starter, SIGKILL);
   ::waitpid(starter, nullptr, 0);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
   while (lives(child) && std::chrono::steady_clock::now() < deadline)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_FALSE(lives(child));
