@@ -122,10 +122,11 @@ TEST_F(ReadingShell, ASecretSavedWhileACommandRunsIsHiddenFromTheNext) {
 }
 
 TEST_F(ReadingShell, TheEndOfAJobLeftInItIsTold) {
-  read("(sleep 0.3; echo made it) &");
+  read("(until [ -e go ]; do sleep 0.05; done; echo made it) &");
   EXPECT_FALSE(tool_.any_job_runs()) << "no turn begins with the end of one";
+  dir_.write("go", "");
   std::string told;
-  for (int i = 0; i < 100 && told.empty(); ++i)
+  for (int i = 0; i < 1200 && told.empty(); ++i)
     wait([&]() -> asio::awaitable<void> {
       asio::steady_timer timer(io_, std::chrono::milliseconds(50));
       co_await timer.async_wait(asio::use_awaitable);
