@@ -37,7 +37,7 @@ struct Watched {
     watcher.watch(plans.watch(scanner.directories()));
   }
   // The next storm, or nothing within the time.
-  std::vector<TreeChange> next(std::chrono::milliseconds time = 5000ms) {
+  std::vector<TreeChange> next(std::chrono::milliseconds time = 60'000ms) {
     changes.clear();
     const auto deadline = std::chrono::steady_clock::now() + time;
     while (changes.empty() && std::chrono::steady_clock::now() < deadline) {
@@ -126,7 +126,7 @@ void expect_all_watched(Watched& w) {
   for (const std::string& directory : directories) {
     const std::string probe = directory.empty() ? "probe" : directory + "/probe";
     write(probe);
-    EXPECT_EQ(paths(w.next(2000ms)), (Names{probe}));
+    EXPECT_EQ(paths(w.next()), (Names{probe}));
   }
 }
 
@@ -251,13 +251,21 @@ void fill_queue(const test::Scratch& dir) {
   }
 }
 
+// A long queue may be read in several storms; that it overflowed stands at its end.
+Names end_of_queue(Watched& w) {
+  Names told;
+  do told = paths(w.next());
+  while (told != Names{"everything"} && told != Names{"nothing"});
+  return told;
+}
+
 TEST(Watcher, AsksForAScanOfAllWhereItLostCount) {
   if (queue_length() > kQueueMax) GTEST_SKIP() << "a queue of " << queue_length() << " events";
   test::Scratch dir;
   dir.write("a.c", "1\n");
   Watched w(dir.root());
   fill_queue(dir);
-  EXPECT_EQ(paths(w.next()), (Names{"everything"}));
+  EXPECT_EQ(end_of_queue(w), (Names{"everything"}));
   dir.write("a.c", "2\n");
   EXPECT_EQ(paths(w.next()), (Names{"a.c"})) << "and counts again afterwards";
 }
@@ -271,7 +279,7 @@ TEST(Watcher, AsksForAllAgainWhereItLostCount) {
   fs::rename(dir.at("a"), outside.at("a"));
   fs::rename(dir.at("b"), dir.at("a"));
   for (const char* file : {"a/sub/y.c", "b/z.c"}) dir.write(file, "1\n");
-  EXPECT_EQ(paths(w.next()), (Names{"everything"}));
+  EXPECT_EQ(end_of_queue(w), (Names{"everything"}));
   w.rewatch();
   expect_all_watched(w);
 }
@@ -302,7 +310,7 @@ TEST(Watcher, ReportsAStormThatDoesNotEnd) {
   dir.write("a.c", "1\n");
   Watched w(dir.root(), {.quiet = 300ms, .storm_max = 600ms});
   const auto start = std::chrono::steady_clock::now();
-  while (w.changes.empty() && std::chrono::steady_clock::now() - start < 5s) {
+  while (w.changes.empty() && std::chrono::steady_clock::now() - start < 60s) {
     dir.write("a.c", "more\n");
     w.io.restart();
     w.io.run_for(20ms);
