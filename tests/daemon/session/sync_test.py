@@ -149,33 +149,37 @@ class SyncTest(DaemonCase):
         self.assertEqual(c.until("turn/ended", turnId=3)[-1]["params"]["reason"], "end_turn")
         self.assertEqual(self.prompt(c, s, "Go on.", id="p2")["turnId"], 3)  # delivered once
 
-    def test_a_prompt_that_was_refused_does_not_run_in_the_next_daemon(self):
-        for waits in (False, True):
-            with self.subTest(waits=waits):
-                gate = self.gate()
-                c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": gate})
-                s = self.session(c)
-                self.prompt(c, s, "Go.", id="p1")
-                c.until("turn/ended")
-                delivery = "start"
-                if waits:  # behind a turn, and its sync fails
-                    self.prompt(c, s, "Go on.", id="p2")
-                    c.until("session/state", state="prefill")
-                    delivery = "queue"
-                self.assertTrue(self.is_synced(s, self.size(s)))
-                open(self.fail_sync if waits else self.fail_started, "w", encoding="utf-8").close()
-                with self.assertRaisesRegex(Refused, "Input/output error"):
-                    self.prompt(c, s, "Never.", id="no", delivery=delivery)
-                self.daemon.kill()
-                c = self.start("hm</think>Three.")
-                c.call("session/subscribe", sessionId=s, after=-1)
-                turn = self.prompt(c, s, "And now?", id="p3")["turnId"]
-                self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
-                events = c.call("session/history", sessionId=s)["events"]
-                self.assertEqual([e["params"]["promptId"] for e in events if e["method"] == "turn/started"], ["p1"] + ["p2"] * waits + ["p3"])
-                self.assertEqual([e["params"]["id"] for e in events if e["method"] == "prompt/withdrawn"], ["no"])
-                os.remove(gate)
-                self.daemon.stop()
+    def refused_and_not_run_in_the_next_daemon(self, waits):
+        gate = self.gate()
+        c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": gate})
+        s = self.session(c)
+        self.prompt(c, s, "Go.", id="p1")
+        c.until("turn/ended")
+        delivery = "start"
+        if waits:
+            self.prompt(c, s, "Go on.", id="p2")
+            c.until("session/state", state="prefill")
+            delivery = "queue"
+        else:
+            self.assertTrue(self.is_synced(s, self.size(s)))
+        open(self.fail_sync if waits else self.fail_started, "w", encoding="utf-8").close()
+        with self.assertRaisesRegex(Refused, "Input/output error"):
+            self.prompt(c, s, "Never.", id="no", delivery=delivery)
+        self.daemon.kill()
+        self.daemon.start([{"text": "hm</think>Three."}])
+        c = self.connect()
+        c.call("session/subscribe", sessionId=s, after=-1)
+        turn = self.prompt(c, s, "And now?", id="p3")["turnId"]
+        self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
+        events = c.call("session/history", sessionId=s)["events"]
+        self.assertEqual([e["params"]["promptId"] for e in events if e["method"] == "turn/started"], ["p1"] + ["p2"] * waits + ["p3"])
+        self.assertEqual([e["params"]["id"] for e in events if e["method"] == "prompt/withdrawn"], ["no"])
+
+    def test_a_prompt_whose_turn_could_not_begin_does_not_run_in_the_next_daemon(self):
+        self.refused_and_not_run_in_the_next_daemon(waits=False)
+
+    def test_a_prompt_that_waits_and_whose_sync_failed_does_not_run_in_the_next_daemon(self):
+        self.refused_and_not_run_in_the_next_daemon(waits=True)
 
     def test_files_that_went_back_come_back_where_that_cannot_be_written_down(self):
         c = self.start(self.bash("mkdir d; echo x > d/x; echo beta > a.txt"), "hm</think>Done.")
