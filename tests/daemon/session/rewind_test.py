@@ -218,7 +218,7 @@ class RewindTest(DaemonCase):
             turn = 3
         c.call("prompt/send", sessionId=s, id="p3", content="Go on.")
         self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
-        back = [n for n in notes() if re.match(r"^take back the rewinding to before turn 1, which was cut off: \d+ files came back$", n)]
+        back = [n for n in notes() if re.match(r"^take back the rewinding to before turn 1, which was cut off: \d+ files? came back$", n)]
         self.assertEqual(len(back), 1, notes())
         self.daemon.kill()
         c = self.start("hm</think>More.")
