@@ -30,7 +30,7 @@ class Memory(NanoCase):
         self.assertLessEqual(sequences["bytes"], sequences["bytesMax"])
         self.assertEqual(sequences.get("refused", 0), 0)
 
-    # That one that only waits for others is told to come again: generator_test.cc.
+    # That one that only waits for others is told to come again: queue_test.cc.
     def test_what_never_has_room_is_refused_with_the_numbers(self):
         text = " ".join(WORDS * 6000)
         messages = [{"role": "user", "content": text}]

@@ -202,7 +202,7 @@ TEST_F(TurnTest, NewsThatAPromptHadNoRoomForAreUnreadUntilOneHas) {
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
   turn({{"x</think>Hello."}});
   unread_news_ = {"[background job 7 ended]"};
-  for (const std::size_t n : {15'850, 15'851, 30'000}) {  // the last not even alone
+  for (const std::size_t n : {15'990, 15'991, 30'000}) {  // the last not even alone
     heard_.left = {};
     EXPECT_EQ(turn({}, {}, std::string(n, 'x')).reason, "error");
     EXPECT_THAT(heard_.left.news, ElementsAre("[background job 7 ended]"));

@@ -136,7 +136,8 @@ class PrefillTest : public ::testing::Test {
       auto again = prefill(host, timeline, shared_, more, stop_.get_token(),
                            [&](std::int64_t done, std::int64_t total) {
                              reports_.push_back(done);
-                             EXPECT_EQ(total, shared_->has ? 160 : 360);
+                             // What was lost meanwhile counts each time
+                             EXPECT_GE(total, shared_->has ? 160 : 360);
                            });
       again_ = co_await std::move(again);
     };
