@@ -200,7 +200,9 @@ TEST_F(TurnTest, ALongTaskThatJustFitsIsRead) {
 TEST_F(TurnTest, NewsThatAPromptHadNoRoomForAreUnreadUntilOneHas) {
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
-  turn({{"x</think>Hello."}});
+  std::string text;
+  for (int i = 0; text.size() < 3'000; ++i) text += fmt::format("line {}\n", i);
+  turn({{"x</think>" + text}});
   unread_news_ = {"[background job 7 ended]"};
   for (const std::size_t n : {15'990, 15'991, 30'000}) {  // the last not even alone
     heard_.left = {};
