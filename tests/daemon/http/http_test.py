@@ -263,9 +263,13 @@ class Requests(HttpCase):
         status, body = self.ask(get("/test/bytes?n=30000000"))
         self.assertEqual((status, len(body)), (200, 30_000_000))
 
+    def test_a_header_of_other_bytes_than_utf8_is_taken(self):
+        status, body = self.ask(get("/health", "X-Title: \xff").replace(b"\xc3\xbf", b"\xff"))
+        self.assertEqual(status, 200, body)
+
     def test_what_is_malformed_is_refused_and_the_connection_ends(self):
         for status, data in ((400, b"GARBAGE\r\n\r\n"), (400, b"GET / HTTP/1.1\r\n\r\n"), (400, b"GET /x\xff HTTP/1.1\r\nHost: localhost\r\n\r\n"),
-                             (400, get("/health", "X: \xff")[:-4].replace(b"\xc3\xbf", b"\xff") + b"\r\n\r\n"), (400, get("/health", "no colon")),
+                             (400, get("/health", "no colon")),
                              (400, get("/test/echo", "Content-Length: -1", method="POST")),
                              (400, get("/test/echo", "Transfer-Encoding: chunked", method="POST") + b"zz\r\n"),
                              (413, get("/test/echo", f"Content-Length: {(64 << 20) + 1}", method="POST")),

@@ -68,18 +68,12 @@ class McpClientTest(Gated, unittest.TestCase):
         return [item["text"] for item in items if item["kind"] == "note"]
 
     def test_the_servers_named_are_those_that_the_session_has(self):
-        self.begin("x</think>One.", "x</think>Two.", "x</think>Three.")
-        self.assertIn("MCP servers: scripted", self.notes_until_the_end())
-        with open(os.path.join(self.home, "config", "mcp.json"), "w") as f:
-            json.dump({"mcpServers": {"later": {"command": "true"}}}, f)
-        again = dict(sessionId=self.session, turnId=1, files="keep")  # it begins once more, with the tools that it has
-        self.client.call("session/rewind", **again)
-        self.client.call("prompt/send", sessionId=self.session, id="p2", content="Go on.")
+        self.begin("x</think>One.", "x</think>Two.")
         self.assertIn("MCP servers: scripted", self.notes_until_the_end())
         self.client.call("session/mcp_servers", sessionId=self.session, servers={"brought": {"command": "true"}})
-        self.client.call("session/rewind", **again)
-        self.client.call("prompt/send", sessionId=self.session, id="p3", content="Go on.")
-        self.assertIn("MCP servers: brought, later", self.notes_until_the_end())
+        self.client.call("session/rewind", sessionId=self.session, turnId=1, files="keep")
+        self.client.call("prompt/send", sessionId=self.session, id="p2", content="Go on.")
+        self.assertIn("MCP servers: brought, scripted", self.notes_until_the_end())
 
     def test_nobody_is_there_to_answer(self):
         self.begin(mcp_call("elicit"), "x</think>Done.", interactive=False)
