@@ -266,9 +266,24 @@ class Terminal:
             self.read(0.05)
             if time.monotonic() > deadline:
                 raise AssertionError(f"it does not end; the screen shows:\n{self.screen.text()}")
-        while self.read(0):
-            pass
+        self.read_to_the_end()
         return self.status
+
+    def read_to_the_end(self):
+        """Of what an ended program wrote: the kernel brings it when it gets to it, and before what is written now."""
+        mark = b"\x1b]the end\a"  # the screen does not show it
+        left = mark
+        os.set_blocking(self.keeper, False)
+        deadline = time.monotonic() + WITHIN
+        while left or mark not in self.bytes:
+            try:
+                left = left[os.write(self.keeper, left):] if left else left
+            except BlockingIOError:
+                pass
+            self.read(0.05)
+            if time.monotonic() > deadline:
+                raise AssertionError("the terminal does not bring what was written")
+        self.bytes = self.bytes.replace(mark, b"")
 
     def signal(self, number):
         os.kill(self.pid, number)
