@@ -80,21 +80,19 @@ class McpServerTest(Gated, CliCase):
             pass
 
     def test_who_has_said_all_has_its_answer_though_the_model_asks(self):
-        for tool, calls in (("ask_repo", call("ask_user", question="Which one?")), ("ask_repo", call("bash", command="git reset --hard"))):
-            for asked in (False, True):  # before the client says nothing more
-                self.start(THINK + calls, THINK + "So be it.")
-                c = self.client(capabilities=FORM)
-                n = c.begin(tool, question="what?")
-                if asked:
-                    c.question()
-                c.sock.shutdown(socket.SHUT_WR)
-                result = c.answer(n)["result"]
-                self.assertEqual((self.text(result), result.get("isError")), ("So be it.", None))
-                native = Client(self.socket)
-                session, = native.call("session/list", closed=True)["sessions"]
-                self.assertTrue(session["closed"])
-                native.close()
-                self.daemon.stop()
+        for asked in (False, True):  # before the client says nothing more
+            self.start(THINK + call("ask_user", question="Which one?"), THINK + "So be it.")
+            c = self.client(capabilities=FORM)
+            n = c.begin("ask_repo", question="what?")
+            if asked:
+                c.question()
+            c.sock.shutdown(socket.SHUT_WR)
+            result = c.answer(n)["result"]
+            self.assertEqual((self.text(result), result.get("isError")), ("So be it.", None))
+            native = Client(self.socket)
+            self.assertTrue(all(s["closed"] for s in native.call("session/list", closed=True)["sessions"]))
+            native.close()
+            self.daemon.stop()
 
     def test_a_task_that_asks_who_has_said_all_waits_for_somebody_else(self):
         for calls, method, answer in ((call("bash", command="git reset --hard"), "approval/reply", {"decision": "deny"}),
