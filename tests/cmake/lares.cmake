@@ -62,8 +62,9 @@ function(lares_test source)
   endforeach()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   # A test's own lines are compiled a quarter sooner with -O1 than with -O3, which only references that compute are worth.
+  # With it g++ 12 takes Asio's own new and delete of a coroutine's frame for no pair.
   if(NOT ARG_FOLDER MATCHES "^(kernels|engine)$")
-    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+    target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1 $<$<CXX_COMPILER_ID:GNU>:-Wno-mismatched-new-delete>>)
   endif()
   target_compile_definitions(${name} PRIVATE LARES_SOURCE_DIR="${CMAKE_SOURCE_DIR}" LARES_BINARY_DIR="${CMAKE_BINARY_DIR}")
   if(NOT ARG_TIMEOUT)
