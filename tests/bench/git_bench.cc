@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
   if (std::string_view("snapshot, nothing changed, one file changed").find(only) ==
       std::string_view::npos)
     return 0;  // for the first takes seconds
-  const TemporaryDirectory store;
+  const lares::TemporaryDirectory store;
   auto snapshots = tools::Snapshots::open(options.root, store.path());
   if (!snapshots) fail(snapshots.error());
   if (const auto first = snapshots->take("first"); !first) fail(first.error());

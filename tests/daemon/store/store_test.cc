@@ -128,7 +128,7 @@ TEST(Store, IsPrivate) {
   ASSERT_TRUE(put(**store, chain[0]));
   ASSERT_TRUE((*store)->commit(names(chain, 1), {}));
   struct stat st {};
-  ASSERT_EQ(::stat(dir / "store".c_str(), &st), 0);
+  ASSERT_EQ(::stat((dir / "store").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0700u);
   for (const auto& entry : fs::recursive_directory_iterator(dir / "store")) {
     ASSERT_EQ(::stat(entry.path().c_str(), &st), 0);
