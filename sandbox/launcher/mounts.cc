@@ -21,6 +21,12 @@ namespace {
 constexpr const char* kScaffold = "/tmp";
 constexpr const char* kMasks = "/run/lares";
 constexpr std::size_t kPasswdBytesMax = 1 << 20;
+constexpr int kVanishedMax = 16;  // times that what is to be covered goes before it is
+
+bool moved(const Fd& tree, const Fd& target) {
+  return ::move_mount(tree.get(), "", target.get(), "",
+                      MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) == 0;
+}
 
 std::string parent_of(const std::string& path) {
   const auto slash = path.rfind('/');
@@ -147,9 +153,7 @@ void View::put(Fd tree, const std::string& path) {
 }
 
 void View::put(Fd tree, const Fd& target, const std::string& name) {
-  if (::move_mount(tree.get(), "", target.get(), "",
-                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
-    fail_errno("mounts", "mount on {}", name);
+  if (!moved(tree, target)) fail_errno("mounts", "mount on {}", name);
 }
 
 bool View::put_layer(const std::string& path, const std::string& store) {
@@ -238,20 +242,28 @@ Fd View::to_cover(const std::string& path) const {
 }
 
 void View::cover_read_only(const std::string& path) {
-  const Fd target = to_cover(path);
-  if (!target) return;
-  Fd tree = clone(target, path);
-  set(tree, kReadOnly, true, path);
-  put(std::move(tree), target, path);
+  cover(path, [&](const Fd& target) {
+    Fd tree = clone(target, path);
+    set(tree, kReadOnly, true, path);
+    return tree;
+  });
 }
 
 void View::cover_empty(const std::string& path) {
-  const Fd target = to_cover(path);
-  if (!target) return;
-  struct stat status;
-  if (::fstat(target.get(), &status) != 0) fail_errno("mounts", "look at {} to hide it", path);
-  put(clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty")), target,
-      path);
+  cover(path, [&](const Fd& target) {
+    struct stat status;
+    if (::fstat(target.get(), &status) != 0) fail_errno("mounts", "look at {} to hide it", path);
+    return clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty"));
+  });
+}
+
+void View::cover(const std::string& path, const std::function<Fd(const Fd& target)>& with) {
+  for (int i = 0; i < kVanishedMax; ++i) {
+    const Fd target = to_cover(path);
+    if (!target || moved(with(target), target)) return;
+    if (errno != ENOENT) break;  // gone: what is in its place now is to be covered
+  }
+  fail_errno("mounts", "mount on {}", path);
 }
 
 bool View::is_empty_cover(const std::string& path) const {

@@ -6,6 +6,7 @@
 #include <sys/mount.h>
 
 #include <initializer_list>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,6 +74,8 @@ class View {
  private:
   View(Fd root, Fd descriptors, std::string at)
       : root_(std::move(root)), descriptors_(std::move(descriptors)), at_(std::move(at)) {}
+  // What goes before it is covered needs no cover; what comes in its place does.
+  void cover(const std::string& path, const std::function<Fd(const Fd& target)>& with);
   Fd clone(const Fd& from, const std::string& name) const;
   Fd to_cover(const std::string& path) const;
 

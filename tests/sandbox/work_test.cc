@@ -1,15 +1,19 @@
 // What must work: the other half of the escape suite.
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <thread>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "sandbox/fd.h"
 #include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
@@ -245,6 +249,27 @@ TEST(Work, HidesWithoutBreakingItsNeighbours) {
       options);
   EXPECT_EQ(ran.output, "plainkept\n");
   EXPECT_EQ(scratch.read("conf/new"), "new\n");
+}
+
+// A server of the user's comes and goes while its socket is hidden.
+TEST(Work, BeginsThoughWhatItHidesIsGone) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const std::string path = scratch.wt / "s";
+  sockaddr_un address{AF_UNIX, {}};
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const std::jthread server([&](std::stop_token stop) {
+    while (!stop.stop_requested()) {
+      const Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      (void)::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+      (void)::listen(listener.get(), 1);
+      ::unlink(path.c_str());
+    }
+  });
+  for (int i = 0; i < 100; ++i) {
+    const Ran ran = run({"true"}, in(scratch));
+    ASSERT_TRUE(ran.ok()) << ran.error << ran.output;
+  }
 }
 
 TEST(Work, FindsAddressAndLeakBugs) {
