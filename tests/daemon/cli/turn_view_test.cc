@@ -82,7 +82,7 @@ TEST_F(TurnViewTest, ASnapshotThatTakesLongSaysHowFarItIs) {
   const auto told = [&](std::int64_t done, std::int64_t total) {
     protocol::Message message;
     message.method = protocol::TurnSnapshot::kNotification;
-    message.params = {{"turnId", 1}, {"seq", 0}, {"t", 0}, {"done", done}, {"total", total}};
+    message.params = {{"sessionId", "s"}, {"turnId", 1}, {"done", done}, {"total", total}};
     view_.show(message, [](std::int64_t turn) { return turn == 1; });
   };
   view_.item_started({.id = "1.1", .turn_id = 1, .kind = "tool", .name = "bash"});

@@ -247,24 +247,6 @@ TEST(SnapshotStore, LeavesADamagedSnapshotOutAndGoesOn) {
   EXPECT_THAT(labels(snapshots), ElementsAre("first", "third"));
 }
 
-// What it remembers of snapshots goes with the ones that are given up, or it would grow for ever.
-TEST(SnapshotStore, RemembersNoneBeyondAPruning) {
-  const Worktree tree;
-  auto snapshots = tree.open();
-  std::vector<std::string> ids;
-  for (const char* label : {"first", "second", "third"}) {
-    tree.write("a.txt", label);
-    ids.push_back(take(snapshots, label));
-  }
-  EXPECT_THAT(labels(snapshots), ElementsAre("first", "second", "third"));
-  ASSERT_TRUE(snapshots.prune({.count = 2}));
-  EXPECT_THAT(labels(snapshots), ElementsAre("second", "third"));
-  ASSERT_TRUE(snapshots.prune({.count = 2}));
-  // Nobody can tell by now but who reads it anew.
-  fs::remove(store_of(tree) + "/objects/" + ids[1].substr(0, 2) + "/" + ids[1].substr(2));
-  EXPECT_THAT(labels(snapshots), ElementsAre("third"));
-}
-
 // At every length that the file of a content can have been cut to.
 TEST(SnapshotStore, GivesNoDamagedContentBack) {
   const Worktree tree;
