@@ -313,20 +313,6 @@ TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   EXPECT_EQ(draw(*plain, 4), draw(*t, 4));  // and goes on
 }
 
-// What it holds already counts: it would never fit, though what is missing would.
-TEST_P(Sequences, WhatFitsOnlyWithoutItsBeginningNeverFits) {
-  const auto memory = std::make_shared<SequenceMemory>(one(1100) * 5 / 4, 3600s);
-  auto t = timeline(memory);
-  const auto text = tokens(2000, 5);
-  ASSERT_TRUE(t->sync(std::span(text).first(1000), {}, {}));
-  EXPECT_EQ(t->expect(2000).error().code, Errc::too_long);
-  EXPECT_EQ(t->sync(text, {}, {}).error().code, Errc::too_long);
-  auto other = timeline(memory);
-  EXPECT_EQ(other->expect(1000).error().code, Errc::no_memory) << "it fits when the first has gone";
-  t = nullptr;
-  EXPECT_TRUE(other->expect(1000));
-}
-
 TEST_P(Sequences, ABeginningReadBackIsRefusedWhereThereIsNoRoom) {
   const auto text = tokens(3000, 7);
   auto t = timeline(nullptr);
