@@ -17,6 +17,8 @@
 #include <string>
 #include <thread>
 
+#include "tests/temporary_directory.h"
+
 namespace lares::sandbox::test {
 namespace {
 
@@ -38,9 +40,6 @@ void forbid_openat2() {
 class Beneath : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "lares-beneath-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    top_ = name;
     fs::create_directories(top_ / "root/dir/deep");
     std::ofstream(top_ / "root/dir/file") << "inside";
     std::ofstream(top_ / "secret") << "outside";
@@ -51,7 +50,6 @@ class Beneath : public testing::Test {
     root_ = Fd(::open((top_ / "root").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     ASSERT_TRUE(root_);
   }
-  void TearDown() override { fs::remove_all(top_); }
   bool opens(const std::string& path, Links links, int flags = O_RDONLY) const {
     return static_cast<bool>(open_beneath(root_.get(), path, flags, links));
   }
@@ -78,7 +76,8 @@ class Beneath : public testing::Test {
     fs::remove(top_ / "root/dir/new");
   }
 
-  fs::path top_;
+  const TemporaryDirectory made_;
+  const fs::path top_ = made_.path();
   Fd root_;
 };
 
