@@ -1,7 +1,6 @@
 // Whether a session's calls may run, and the snapshots before those that do.
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -12,6 +11,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/ended.h"
 #include "daemon/protocol/policies.h"
 #include "daemon/protocol/snapshot_wire.h"
 #include "daemon/session/checkpoints.h"
@@ -30,9 +30,9 @@ constexpr std::chrono::milliseconds kToldEvery{200};
 // Calls `tell` now and then while this lives, on the executor that this is used on.
 class ToldMeanwhile {
  public:
-  ToldMeanwhile(const asio::any_io_executor& io, std::function<void()> tell)
+  ToldMeanwhile(const asio::any_io_executor& io, const Log& log, std::function<void()> tell)
       : telling_(std::make_shared<Telling>(io, std::move(tell))) {
-    asio::co_spawn(io, tell_on(telling_), [](std::exception_ptr) {});
+    asio::co_spawn(io, tell_on(telling_), logged(log, "telling how far a snapshot is"));
   }
   ~ToldMeanwhile() {
     telling_->over = true;
@@ -149,7 +149,7 @@ asio::awaitable<void> Session::save_overlay(const protocol::Item& item,
 // Where it fails, or does not hold all, the call runs all the same, and people are told what cannot
 // be taken back.
 asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::*into) {
-  const ToldMeanwhile telling(world_.io, [this] {
+  const ToldMeanwhile telling(world_.io, *world_.log, [this] {
     const auto so_far = tools::scan_progress(info_.root).value_or(tools::ScanProgress());
     ephemeral(protocol::TurnSnapshot{.turn_id = info_.turn_id,
                                      .done = static_cast<std::int64_t>(so_far.done),
